@@ -1,0 +1,1 @@
+"""Maths: detectors and what they need; pure, synchronous, seeded. Imports no client library."""

@@ -1,0 +1,45 @@
+"""What a detector must be, and the registry of those there are by name."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+
+class Verdict(NamedTuple):
+    """What a detector thinks of one value before it learns it.
+
+    ``score``: unbounded surprise, 0 is perfectly normal; None while learning. ``low``/``high``: the
+    band it expected (None while learning). ``direction``: sign of value against the band, -1, 0, 1.
+    ``tail``: calibrated probability of a surprise this large, or None. ``contributions``: how much
+    each context (name) added to the score.
+    """
+
+    score: float | None
+    low: float | None
+    high: float | None
+    direction: int = 0
+    tail: float | None = None
+    contributions: tuple[tuple[str, float], ...] = ()
+
+
+class Detector(Protocol):
+    """An online detector of one series: score first, then learn; one owner; bounded memory.
+
+    Given the same calls it gives the same answers, also after ``load(dump())`` at any point.
+    Not-finite input raises ValueError in both; the caller keeps gaps away from it.
+    """
+
+    name: str
+    """The name it is configured by, with its state's version: ``novelty/1``."""
+
+    def score(self, value: float, at: int) -> Verdict:
+        """Judge a value of the window that starts ``at`` (epoch ms). Changes nothing."""
+        ...
+
+    def learn(self, value: float, at: int) -> None:
+        """Take the value in. ``at`` never goes back."""
+        ...
+
+    def dump(self) -> bytes:
+        """Explicit, versioned state (msgpack; no pickle)."""
+        ...

@@ -1,0 +1,203 @@
+"""The series configuration (``config/series.toml``), parsed, checked and frozen."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from models.errors import ConfigurationError
+
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+PLAY_FIELDS = frozenset({"startup_ms", "completion", "ms_played", "listener_id", "track_id"})
+PLAY_PREDICATES = frozenset({"eligible", "failed", "skipped", "offline"})
+PLAY_TAGS = frozenset({"country", "platform", "source", "plan", "artist_id", "track_id"})
+
+
+def parse_duration(text: str) -> int:
+    """Milliseconds of a duration such as ``10s``, ``5m`` or ``1h30m``.
+
+    Raises:
+        ConfigurationError: not a positive duration.
+    """
+    parts = re.findall(r"(\d+)(ms|s|m|h|d)", text)
+    if not parts or "".join(n + u for n, u in parts) != text.replace(" ", ""):
+        msg = f"duration {text!r} is not like 10s, 5m, 1h or 1h30m"
+        raise ConfigurationError(msg)
+    total = sum(int(n) * _UNITS[u] for n, u in parts)
+    if total <= 0:
+        msg = f"duration {text!r} is zero; it must be longer"
+        raise ConfigurationError(msg)
+    return total
+
+
+def format_duration(ms: int) -> str:
+    """The shortest exact text of a duration: 90000 -> ``1m30s``."""
+    out = ""
+    for unit in ("d", "h", "m", "s", "ms"):
+        n, ms = divmod(ms, _UNITS[unit])
+        out += f"{n}{unit}" if n else ""
+    return out or "0s"
+
+
+class Time(msgspec.Struct, frozen=True):
+    """Clock rules of ingest; all in ms."""
+
+    pane: int
+    lateness: int
+    idle: int
+    future: int
+
+
+class WindowSpec(msgspec.Struct, frozen=True):
+    """A kind of window; all durations in ms. Tumbling when ``slide == size``."""
+
+    size: int
+    slide: int
+    grace: int
+    detect: bool
+    retention: int
+    keep_every: int | None = None
+
+    @property
+    def name(self) -> str:
+        """How rules and the API call it: its size (``10s``), with the slide where that differs."""
+        return format_duration(self.size)
+
+
+class Measure(msgspec.Struct, frozen=True):
+    """What is computed from the plays of a window, over each dimension group.
+
+    kinds: ``count`` (of plays, or of those where a predicate holds), ``ratio`` (plays where it
+    holds / plays), ``mean`` and ``quantile`` of a field where it is present, ``distinct``.
+    """
+
+    name: str
+    kind: Literal["count", "ratio", "mean", "quantile", "distinct"]
+    where: str | None = None
+    of: str | None = None
+    q: float | None = None
+    unit: str = ""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Bounds per tenant on how many group instances and metric series are kept."""
+
+    groups_per_tenant: int
+    metrics_per_tenant: int
+
+
+class SeriesConfig(msgspec.Struct, frozen=True):
+    """Everything ``series.toml`` says. ``groups`` are sorted tag-name tuples, ``()`` the total."""
+
+    time: Time
+    windows: tuple[WindowSpec, ...]
+    groups: tuple[tuple[str, ...], ...]
+    measures: tuple[Measure, ...]
+    limits: Limits
+    metric_pane_min: int
+    metric_pane_max: int
+
+
+def group_name(tags: tuple[str, ...]) -> str:
+    """The name of a dimension group of plays: ``all``, ``country``, ``country_platform``."""
+    return "_".join(sorted(tags)) or "all"
+
+
+METRIC_PREFIX = "metric:"
+"""Group names of metric series are the metric's name behind this; their one measure is ``value``."""
+
+
+def load_series_config(path: Path) -> SeriesConfig:
+    """Read and check ``series.toml``.
+
+    Raises:
+        ConfigurationError: what is wrong, with the name and value, and what would be right.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as exc:
+        msg = f"series configuration {path}: {exc}"
+        raise ConfigurationError(msg) from exc
+    return parse_series_config(raw)
+
+
+def parse_series_config(raw: dict[str, Any]) -> SeriesConfig:
+    """Check an already read configuration; raises :class:`ConfigurationError`."""
+    try:
+        config = _build(raw)
+    except KeyError as exc:
+        msg = f"series configuration lacks {exc}"
+        raise ConfigurationError(msg) from exc
+    except (msgspec.ValidationError, TypeError, ValueError) as exc:
+        msg = f"series configuration: {exc}"
+        raise ConfigurationError(msg) from exc
+    _check(config)
+    return config
+
+
+def _build(raw: dict[str, Any]) -> SeriesConfig:
+    time = Time(**{k: parse_duration(raw["time"][k]) for k in Time.__struct_fields__})
+    windows = []
+    for w in raw["windows"]:
+        durations = {k: parse_duration(w[k]) for k in ("size", "slide", "grace", "retention")}
+        keep = parse_duration(w["keep_every"]) if "keep_every" in w else None
+        windows.append(WindowSpec(**durations, detect=bool(w.get("detect")), keep_every=keep))
+    limits = msgspec.convert(raw["limits"], Limits)
+    return SeriesConfig(
+        time=time,
+        windows=tuple(windows),
+        groups=tuple(tuple(sorted(g)) for g in raw["plays"]["groups"]),
+        measures=tuple(msgspec.convert(m, Measure) for m in raw["plays"]["measures"]),
+        limits=limits,
+        metric_pane_min=parse_duration(raw["metrics"]["pane_min"]),
+        metric_pane_max=parse_duration(raw["metrics"]["pane_max"]),
+    )
+
+
+def _check(config: SeriesConfig) -> None:
+    pane = config.time.pane
+    for w in config.windows:
+        if w.slide > w.size:
+            msg = (
+                f"window slide {format_duration(w.slide)} is longer than its size "
+                f"{format_duration(w.size)}; events between windows would be lost"
+            )
+            raise ConfigurationError(msg)
+        if w.size % pane or w.slide % pane:
+            msg = (
+                f"window {format_duration(w.size)} every {format_duration(w.slide)} is not made of "
+                f"whole panes of {format_duration(pane)}"
+            )
+            raise ConfigurationError(msg)
+    if len({(w.size, w.slide) for w in config.windows}) < len(config.windows):
+        msg = "two windows have the same size and slide"
+        raise ConfigurationError(msg)
+    for group in config.groups:
+        if unknown := set(group) - PLAY_TAGS:
+            msg = f"group {group} has unknown tags {sorted(unknown)}; known: {sorted(PLAY_TAGS)}"
+            raise ConfigurationError(msg)
+    names = [m.name for m in config.measures]
+    if len(set(names)) < len(names):
+        msg = f"two measures have the same name: {names}"
+        raise ConfigurationError(msg)
+    for m in config.measures:
+        _check_measure(m)
+
+
+def _check_measure(m: Measure) -> None:
+    if m.kind == "ratio" and m.where is None:
+        msg = f"measure {m.name!r} is a ratio without `where`"
+        raise ConfigurationError(msg)
+    if m.kind in {"mean", "quantile", "distinct"} and m.of not in PLAY_FIELDS:
+        msg = f"measure {m.name!r} is of {m.of!r}; known fields: {sorted(PLAY_FIELDS)}"
+        raise ConfigurationError(msg)
+    if m.where is not None and m.where not in PLAY_PREDICATES:
+        msg = f"measure {m.name!r} asks where {m.where!r}; known: {sorted(PLAY_PREDICATES)}"
+        raise ConfigurationError(msg)
+    if m.kind == "quantile" and not (m.q is not None and 0 < m.q < 1):
+        msg = f"measure {m.name!r} needs q between 0 and 1, not {m.q}"
+        raise ConfigurationError(msg)

@@ -1,0 +1,61 @@
+"""The events that producers publish: a *play* and a *metric* sample.
+
+Types only; ``models.decoding`` turns bytes into them. Times are epoch milliseconds, UTC.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+ELIGIBLE_MS = 30_000
+"""A play counts as eligible from this many milliseconds played."""
+
+MAX_PLAYS_PER_DAY = 10
+"""At most this many plays of one track by one listener on one UTC day are eligible."""
+
+
+class Play(msgspec.Struct, frozen=True, gc=False):
+    """One play of one track by one listener, at its end."""
+
+    tenant_id: str
+    listener_id: str
+    track_id: str
+    artist_id: str
+    started_at: int
+    ms_played: int
+    track_ms: int
+    platform: str
+    country: str
+    source: str
+    plan: str
+    event_id: str | None = None
+    skipped: bool = False
+    offline: bool = False
+    error: str | None = None
+    startup_ms: int | None = None
+
+    @property
+    def at(self) -> int:
+        """The event time: when the play started."""
+        return self.started_at
+
+
+class Metric(msgspec.Struct, frozen=True, gc=False):
+    """One sample of any series of numbers."""
+
+    tenant_id: str
+    name: str
+    value: float
+    at: int
+    tags: dict[str, str] = {}
+    event_id: str | None = None
+
+
+class Rejected(msgspec.Struct, frozen=True, gc=False):
+    """Why a record is not an event. ``reason`` is from a closed set: it labels a counter."""
+
+    reason: str
+    detail: str
+
+
+Event = Play | Metric

@@ -1,0 +1,101 @@
+"""The plain values that pass between the engine and pure code.
+
+They live here, not in ``engine``, so that folds can be written and tested without it.
+All times are integer milliseconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+Headers = tuple[tuple[str, bytes], ...]
+"""Kafka headers: ordered pairs, names may repeat."""
+
+
+class Record(NamedTuple):
+    """One Kafka record as it was read; key and value undecoded."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class Output(NamedTuple):
+    """One record to be written in the flush of the batch that made it.
+
+    ``topic`` is a name of the topic table (``models.topics``), without the configured prefix.
+    ``partition`` overrides the default (murmur2 of the key, as Kafka's own clients do).
+    """
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    partition: int | None = None
+
+
+class Due(NamedTuple):
+    """A timer that has come due: the ``key`` it was set under, and the time it was set for."""
+
+    key: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The events of one source partition that are folded, and flushed, together.
+
+    ``records`` may be empty: such a batch carries timers, or only the passing of time
+    (at least one arrives per partition and tick while nothing else does).
+    ``at_end`` says that the records reach the partition's end as the broker last told it.
+    """
+
+    source: str
+    partition: int
+    records: Sequence[Record]
+    at_end: bool
+    due: Sequence[Due] = ()
+
+
+State = Mapping[str, MutableMapping[str, Any]]
+"""The stores of one source partition by name. A value changed in place must be assigned again
+(``store[key] = value``), or the change is not written to the changelog. Reserved store
+``timers``: key -> epoch ms; the engine delivers a timer that has come due in ``Batch.due``, once,
+and removes it."""
+
+Fold = Callable[[Batch, State, int], Sequence[Output]]
+"""``fold(batch, state, now) -> outputs``: synchronous and pure but for ``state``.
+
+``now`` is the processing time. A fold never raises on bad input; if it does raise, the engine
+discards what it did to ``state`` and isolates the record that breaks it.
+"""
+
+
+def header(headers: Headers, name: str) -> str | None:
+    """The text of the first header called ``name``, or None."""
+    for key, value in headers:
+        if key == name:
+            return value.decode("utf-8", "replace")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSpec:
+    """A keyed store: its name, and how a value crosses the changelog.
+
+    Values live in memory as the objects that ``decode`` returns; ``encode`` is called once a flush
+    for each key that was assigned since the last one. ``decode(encode(value))`` must give a value
+    that behaves the same for ever after. ``decode`` raises ``StateError`` on foreign bytes.
+    """
+
+    name: str
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+
+
+TIMERS = "timers"
+"""The reserved store that every step has: timer key -> epoch ms."""

@@ -1,0 +1,89 @@
+"""The topic table: every topic, its key, shape and schema, in one place.
+
+The worker creates topics from it and checks them at start, the AsyncAPI document and
+``docs/topics.md`` are generated from it, and tests read it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from models import events, records
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+
+
+class Topic(NamedTuple):
+    """One topic.
+
+    ``role``: ``in`` (producers write it), ``inner`` (between our own steps), ``out`` (others may read
+    it) or ``table`` (compacted: the last record of a key is its value). ``schema`` is the record's
+    type; ``retention`` in ms, None for compacted topics.
+    """
+
+    name: str
+    role: Literal["in", "inner", "out", "table"]
+    key: str
+    schema: type | None
+    about: str
+    encoding: Literal["json", "msgpack"] = "json"
+    retention: int | None = None
+
+    @property
+    def compacted(self) -> bool:
+        """Whether the broker keeps the last record per key for ever."""
+        return self.role == "table"
+
+    def config(self) -> dict[str, str]:
+        """The broker-side configuration that goes with the table's row."""
+        if self.compacted:
+            return {"cleanup.policy": "compact"}
+        return {"cleanup.policy": "delete", "retention.ms": str(self.retention)}
+
+
+TOPICS: dict[str, Topic] = {
+    t.name: t
+    for t in (
+        Topic("plays", "in", "tenant:listener", events.Play,
+              "Plays as the producers send them.", retention=7 * DAY),
+        Topic("metrics", "in", "series key", events.Metric,
+              "Samples of any series of numbers.", retention=7 * DAY),
+        Topic("partials", "inner", "tenant|group{tags}", records.Partial,
+              "What each source partition added to each pane, and watermarks.",
+              encoding="msgpack", retention=DAY),
+        Topic("windows", "out", "tenant|group{tags}", records.Window,
+              "Closed windows with their measures, bands and scores; revisions.",
+              retention=2 * DAY),
+        Topic("findings", "out", "tenant", records.Finding,
+              "Changes of a rule's state on a series.", retention=30 * DAY),
+        Topic("alerts", "out", "tenant", records.Alert,
+              "Versions of incidents.", retention=30 * DAY),
+        Topic("notifications", "out", "tenant", records.Notification,
+              "Messages to be sent, one per alert, transition and receiver.",
+              retention=30 * DAY),
+        Topic("deliveries", "out", "tenant", records.Delivery,
+              "What became of each notification.", retention=30 * DAY),
+        Topic("late", "out", "tenant", records.LateEvent,
+              "Events beyond their windows' grace.", retention=30 * DAY),
+        Topic("dead-letters", "out", "source:partition:offset", records.DeadLetter,
+              "Records that could not be used, with the reason.", retention=30 * DAY),
+        Topic("rules", "table", "tenant:rule", None, "Rules as users saved them."),
+        Topic("silences", "table", "tenant:silence", None, "Silences."),
+        Topic("receivers", "table", "tenant:receiver", None, "Receivers of notifications."),
+        Topic("labels", "table", "tenant:label", None, "Judgements of alerts and windows."),
+        Topic("models", "table", "tenant:model", None, "Detector models and their states."),
+    )
+}  # fmt: skip
+
+STREAM_HEADER = "stream"
+"""Header of an input record that names its stream; without it the stream is ``live``."""
+
+END_HEADER = "stream-end"
+"""Header of an input record without a value: the named stream ends here, on this partition."""
+
+FORWARDED_HEADER = "forwarded"
+"""Header of an input record that was moved to the partition its key belongs to."""
+
+EVENT_ID_HEADER = "event_id"
+ALERT_ID_HEADER = "alert_id"

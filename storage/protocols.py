@@ -1,0 +1,164 @@
+"""What the rest of Backbeat asks of a store. Every adapter passes the same contract suite.
+
+Two kinds: *sinks*, which the worker feeds from the output topics, each in its own consumer group;
+and *queries*, which the API asks. Every query takes the tenant first and never crosses it.
+Adapters raise ``StorageUnavailableError`` for what may pass and ``StorageError`` for what will not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from models.records import Alert, Delivery, Finding, Window
+
+
+class Position(NamedTuple):
+    """A place in a topic: what has been stored goes up to, not including, ``offset``."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Rows(NamedTuple):
+    """What a sink is given at once; ``positions`` are where the topics stand after it."""
+
+    windows: Sequence[Window] = ()
+    findings: Sequence[Finding] = ()
+    alerts: Sequence[Alert] = ()
+    deliveries: Sequence[Delivery] = ()
+    positions: Sequence[Position] = ()
+
+
+class Sink(Protocol):
+    """Where output topics are stored. Writing the same rows again changes nothing.
+
+    A row replaces what is there only if its revision is higher. Positions are stored in the same
+    transaction as the rows where the store has transactions; where it has none, after them.
+    """
+
+    async def open(self) -> None:
+        """Connect, create what is missing. Idempotent."""
+        ...
+
+    async def write(self, rows: Rows) -> None:
+        """Store everything or raise; a partial write may remain and is harmless when repeated."""
+        ...
+
+    async def positions(self) -> Mapping[tuple[str, int], int]:
+        """(topic, partition) -> next offset; empty where the store cannot keep them."""
+        ...
+
+    async def sweep(self, now: int) -> int:
+        """Delete what is past retention, roll up what is kept more coarsely; rows deleted."""
+        ...
+
+    async def close(self) -> None:
+        """Release everything. Idempotent."""
+        ...
+
+
+class SeriesInfo(NamedTuple):
+    """A series that has been seen. ``group`` is the key of its windows, ``measure`` its value."""
+
+    key: str
+    group: str
+    measure: str
+    tags: Mapping[str, str]
+    stream: str
+    size: int
+    """Size in ms of the finest window it has."""
+    last_start: int
+    last_value: float | None
+    weight: float
+    """Its weight in the last window: how busy it is."""
+
+
+class Point(NamedTuple):
+    """One (down-sampled) window of a series; times in epoch ms."""
+
+    start: int
+    end: int
+    value: float | None
+    minimum: float | None
+    maximum: float | None
+    weight: float
+    low: float | None
+    high: float | None
+    score: float | None
+    revision: int
+    learning: bool
+
+
+class AlertFilter(NamedTuple):
+    """Which incidents; None means any. Ranges are half-open, in epoch ms of ``started_at``."""
+
+    state: str | None = None
+    rule: str | None = None
+    severity: str | None = None
+    series: str | None = None
+    stream: str | None = None
+    since: int | None = None
+    until: int | None = None
+    tags: Mapping[str, str] = {}
+
+
+class Queries(Protocol):
+    """What the API asks. ``cursor`` is opaque; None begins, and a returned None is the end."""
+
+    async def alerts(
+        self, tenant: str, where: AlertFilter, limit: int, cursor: str | None
+    ) -> tuple[Sequence[Alert], str | None]:
+        """The last revision of incidents, newest ``started_at`` first, then by id."""
+        ...
+
+    async def alert(self, tenant: str, alert_id: str) -> Alert | None:
+        """One incident's last revision."""
+        ...
+
+    async def alert_history(self, tenant: str, alert_id: str) -> Sequence[Alert]:
+        """Every stored revision of one incident, oldest first."""
+        ...
+
+    async def deliveries(self, tenant: str, alert_id: str) -> Sequence[Delivery]:
+        """What was sent about one incident, oldest first."""
+        ...
+
+    async def findings(
+        self, tenant: str, series: str, stream: str, since: int, until: int, limit: int
+    ) -> Sequence[Finding]:
+        """Rule-state changes on a series whose ``at`` is in [since, until), oldest first."""
+        ...
+
+    async def series(
+        self,
+        tenant: str,
+        text: str,
+        tags: Mapping[str, str],
+        limit: int,
+        cursor: str | None,
+        stream: str | None = None,
+    ) -> tuple[Sequence[SeriesInfo], str | None]:
+        """Series whose key contains ``text`` and that have all ``tags``; busiest first."""
+        ...
+
+    async def windows(
+        self, tenant: str, series: str, stream: str, since: int, until: int, step: int | None,
+        size: int | None, limit: int,
+    ) -> Sequence[Point]:
+        """A series' windows with start in [since, until), oldest first.
+
+        ``size`` picks the window size (None: the finest tumbling size that fits ``step`` or
+        ``limit``). ``step``: points per that many ms. Down-sampling sums counts (measures whose
+        weight is their value), takes the weighted mean of the rest, and keeps minimum and maximum.
+        """
+        ...
+
+
+class LatestValues(Protocol):
+    """The newest window of each group, for fast reading; a cache, never the truth."""
+
+    async def latest(self, tenant: str, groups: Sequence[str]) -> Mapping[str, Window]:
+        """The newest live window of each of the groups that has one."""
+        ...
