@@ -1,0 +1,280 @@
+"""The Faust app with the engine under it.
+
+``EngineApp`` is what the worker command runs; ``Engine`` is what its parts share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import faust
+from aiokafka.structs import TopicPartition
+from faust.types import TP
+from prometheus_client import CollectorRegistry
+
+from engine.broker import BrokerKind, ensure_topics, probe
+from engine.changelog import reader
+from engine.chunk import ChunkSchema
+from engine.exits import leave_now
+from engine.flush import Flush, PlainFlush
+from engine.global_store import GlobalStore
+from engine.hooks import ChunkConsumer, ChunkTransport, check_sources
+from engine.metrics import EngineMetrics
+from engine.partition import Partition
+from engine.status import StatusServer
+from engine.step import Step
+from models.flow import StoreSpec
+from models.settings import Settings
+
+log = logging.getLogger("backbeat.engine")
+
+SHUTDOWN_SECONDS = 10.0
+"""After a stop was asked for, the process is gone within this, whatever the broker does."""
+
+DRAIN_SECONDS = 4.0
+"""Of these, how long what has been read may still be folded and flushed."""
+
+COMMIT_INTERVAL = 1.0
+
+
+class Engine:
+    """What steps, consumer hooks and the status page share."""
+
+    def __init__(self, app: EngineApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+        self.steps: dict[str, Step] = {}
+        self.globals: list[GlobalStore] = []
+        self.metrics = EngineMetrics(CollectorRegistry())
+        self.flush: Flush
+        self.broker_kind: BrokerKind = "kafka"
+        self.moved_at = time.monotonic()
+        self._uncommitted: dict[TP, int] = {}
+
+    def now(self) -> int:
+        """Processing time, epoch ms."""
+        return time.time_ns() // 1_000_000
+
+    # -- the consumer's side ----------------------------------------------------------------
+
+    def fetchable(self, active: set[TP] | None) -> set[TP]:
+        """Partitions that may be fetched now; called on the consumer's thread."""
+        if not all(store.is_complete for store in self.globals):
+            return set()
+        return {
+            p.tp
+            for step in self.steps.values()
+            for p in list(step.partitions.values())
+            if p.is_open and (active is None or p.tp in active)
+        }
+
+    @property
+    def _consumer(self) -> ChunkConsumer:
+        consumer = self.app.consumer
+        assert isinstance(consumer, ChunkConsumer)  # noqa: S101 - our transport makes no other
+        return consumer
+
+    async def seek(self, tp: TP, offset: int) -> None:
+        """Have the consumer read a partition from an offset."""
+        await self._consumer.seek_to(tp, offset)
+
+    def highwater(self, tp: TP) -> int | None:
+        """The partition's end as last told by a fetch."""
+        return self._consumer.highwater_of(tp)
+
+    async def first_offsets(self, tps: Sequence[TP]) -> dict[TP, int]:
+        """The earliest offsets still in the log."""
+        async with reader(self.settings.bootstrap) as consumer:
+            found = await consumer.beginning_offsets(
+                [TopicPartition(tp.topic, tp.partition) for tp in tps]
+            )
+        return {TP(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+    # -- what has been done -----------------------------------------------------------------
+
+    def flushed(
+        self, step: Step, partition: Partition, records: int, changes: int, outputs: int
+    ) -> None:
+        """A batch is durable: count it, and let the group's offset follow."""
+        source, number = step.source, str(partition.tp.partition)
+        self.metrics.records.labels(source).inc(records)
+        self.metrics.changes.labels(source).inc(changes)
+        self.metrics.outputs.labels(source).inc(outputs)
+        self.metrics.flush_seconds.labels(source).observe(partition.flush_seconds)
+        self.metrics.lag.labels(source, number).set(partition.lag)
+        self.metrics.state_keys.labels(source, number).set(len(partition.state))
+        self._uncommitted[partition.tp] = partition.next_offset
+        self.moved_at = time.monotonic()
+
+    async def commit(self) -> None:
+        """Commit what is flushed, for lag tools; failing is logged, the changelog is the truth."""
+        if not self._uncommitted:
+            return
+        offsets, self._uncommitted = self._uncommitted, {}
+        try:
+            await self._consumer.commit_offsets(offsets)
+        except Exception as exc:  # noqa: BLE001 - a hint that could not be given
+            log.warning("offsets not committed (the changelog has them): %s", exc)
+
+    async def drain(self) -> None:
+        """Fold and flush what has been read; bounded."""
+        for step in self.steps.values():
+            for partition in step.partitions.values():
+                partition.max_buffered = 0  # closes the gate
+            step.draining = True
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < deadline and any(
+            p.buffer or s.is_working for s in self.steps.values() for p in s.partitions.values()
+        ):
+            await asyncio.sleep(0.02)
+        await self.commit()
+
+    def status(self) -> dict[str, Any]:
+        """What ``/health/ready`` and ``/health/live`` are made of."""
+        return {
+            "broker": {"kind": self.broker_kind, "guarantee": getattr(self.flush, "guarantee", "")},
+            "globals": {store.topic: store.is_complete for store in self.globals},
+            "steps": {
+                name: [p.status() for _, p in sorted(step.partitions.items())]
+                for name, step in self.steps.items()
+            },
+        }
+
+
+class EngineApp(faust.App):
+    """A ``faust.App`` whose agents read batches through :class:`Step`."""
+
+    engine: Engine
+
+    def __init__(self, settings: Settings, *, topics: Sequence[Any], **options: Any) -> None:
+        check_sources()
+        self.settings = settings
+        self.topic_table = topics
+        self._starters: list[Callable[[], Awaitable[None]]] = []
+        session = settings.session_timeout
+        super().__init__(
+            settings.app_id,
+            broker=settings.broker,
+            store="memory://",
+            autodiscover=False,
+            web_enabled=False,
+            stream_wait_empty=False,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            consumer_auto_offset_reset="earliest",
+            consumer_group_instance_id=settings.group_instance_id,
+            consumer_max_fetch_size=4 * 1024 * 1024,
+            broker_session_timeout=session,
+            broker_heartbeat_interval=min(3.0, session / 3),
+            broker_rebalance_timeout=5.0 if settings.broker_kind == "tansu" else 2 * session,
+            broker_request_timeout=max(40.0, 2 * session),
+            broker_max_poll_interval=3600.0,
+            processing_guarantee="at_least_once",
+            **options,
+        )
+        self.engine = Engine(self, settings)
+        self.status_server = StatusServer(self.engine)
+
+    # -- declaring --------------------------------------------------------------------------
+
+    def step(self, name: str, source: str, stores: Sequence[StoreSpec]) -> Step:
+        """Declare a step; its agent reads :meth:`source_of` it."""
+        step = self.engine.steps[name] = Step(self.engine, name, source, stores)
+        return step
+
+    def source_of(self, step: Step) -> Any:
+        """The Faust topic an agent of this step is declared on."""
+        return self.topic(step.topic, schema=ChunkSchema(), maxsize=4)
+
+    def global_store(self, name: str, decode: Callable[[bytes], Any]) -> GlobalStore:
+        """A compacted topic that is read completely before anything is fetched."""
+        store = GlobalStore(self.settings.bootstrap, self.settings.topic(name), decode)
+        self.engine.globals.append(store)
+        return store
+
+    def on_engine_start(self, starter: Callable[[], Awaitable[None]]) -> None:
+        """Have something awaited once broker and topics are ready, before consuming starts."""
+        self._starters.append(starter)
+
+    # -- lifecycle --------------------------------------------------------------------------
+
+    def _new_transport(self) -> Any:
+        # Replaces the transport by URL with ours.
+        return ChunkTransport(self.conf.broker_consumer, self)
+
+    async def on_start(self) -> None:
+        """Check the broker and its topics, connect the flush, then let Faust start."""
+        self.status_server.start()
+        kind = await probe(self.settings)
+        self.engine.broker_kind = kind
+        changelogs = [s.changelog for s in self.engine.steps.values()]
+        await ensure_topics(self.settings, self.topic_table, changelogs)
+        self.engine.flush = PlainFlush(
+            self.settings.bootstrap, self.settings.topic_prefix, idempotent=kind == "kafka"
+        )
+        await self.engine.flush.start()
+        log.info(
+            "broker %s is %s; flush is at least once: a crash repeats outputs, loses none",
+            self.settings.bootstrap, kind,
+        )  # fmt: skip
+        for store in self.engine.globals:
+            await store.start()
+        for starter in self._starters:
+            await starter()
+        self.add_future(self._committer())
+        await super().on_start()
+
+    async def _committer(self) -> None:
+        while not self.should_stop:
+            await asyncio.sleep(COMMIT_INTERVAL)
+            await self.engine.commit()
+
+    async def stop(self) -> None:
+        """Flush what has been read, then stop; bounded by a timer that ends the process."""
+        if not getattr(self, "_stopping", False):
+            self._stopping = True
+            guard = threading.Timer(SHUTDOWN_SECONDS, leave_now, ["stopping took too long"])
+            guard.daemon = True
+            guard.start()
+            await self.engine.drain()
+        await super().stop()
+
+    async def on_shutdown(self) -> None:
+        """Disconnect what the engine connected."""
+        await super().on_shutdown()
+        for store in self.engine.globals:
+            await store.stop()
+        if hasattr(self.engine, "flush"):
+            await self.engine.flush.stop()
+        self.status_server.stop()
+
+    async def crash(self, reason: BaseException) -> None:
+        """Leave at once: Faust would unwind, acknowledging on the way or waiting for ever."""
+        leave_now(f"{type(reason).__name__}: {reason}", reason)
+
+    async def _on_partitions_revoked(self, revoked: set[TP]) -> None:
+        # Before Faust's own: partitions are given up while we still own them.
+        by_topic = _numbers(revoked)
+        for step in self.engine.steps.values():
+            await step.revoke(by_topic.get(step.topic, []))
+        await self.engine.commit()
+        await super()._on_partitions_revoked(revoked)
+
+    async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        await super()._on_partitions_assigned(assigned, generation_id)
+        by_topic = _numbers(assigned)
+        for step in self.engine.steps.values():
+            if numbers := by_topic.get(step.topic):
+                self.add_future(step.assign(numbers))
+
+
+def _numbers(tps: set[TP]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for tp in sorted(tps):
+        found.setdefault(tp.topic, []).append(tp.partition)
+    return found

@@ -1,0 +1,118 @@
+"""The broker: what it is, and the topics that must be there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from models.errors import ConfigurationError, TopicMismatchError
+from models.settings import Settings
+from models.topics import Topic
+
+log = logging.getLogger("backbeat.engine")
+
+BrokerKind = Literal["kafka", "tansu"]
+CONNECT_SECONDS = 30.0
+
+
+async def probe(settings: Settings) -> BrokerKind:
+    """Wait for the broker and find out what it is, unless the settings say it.
+
+    Raises:
+        ConfigurationError: it cannot be reached in 30 s.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + CONNECT_SECONDS
+    while True:
+        try:
+            await _reach(settings.bootstrap)
+            break
+        except (KafkaError, OSError) as exc:
+            if loop.time() > deadline:
+                msg = f"no broker at {settings.bootstrap} for {CONNECT_SECONDS:.0f} s: {exc}"
+                raise ConfigurationError(msg) from exc
+            await asyncio.sleep(0.5)
+    if settings.broker_kind != "auto":
+        return settings.broker_kind
+    return "kafka" if await _has_transactions(settings) else "tansu"
+
+
+async def _reach(bootstrap: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await admin.start()
+    finally:
+        await admin.close()
+
+
+async def _has_transactions(settings: Settings) -> bool:
+    """Ask for a transactional producer id: the embedded broker answers with an error."""
+    noise = logging.getLogger("aiokafka")
+    level = noise.level
+    noise.setLevel(logging.CRITICAL)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.bootstrap, transactional_id=f"{settings.app_id}-probe"
+    )
+    try:
+        await asyncio.wait_for(producer.start(), CONNECT_SECONDS)
+    except (KafkaError, TimeoutError):
+        return False
+    else:
+        return True
+    finally:
+        await producer.stop()
+        noise.setLevel(level)
+
+
+async def ensure_topics(
+    settings: Settings, table: Sequence[Topic], changelogs: Sequence[str]
+) -> None:
+    """Create the topics that are missing and check those that are there.
+
+    Raises:
+        TopicMismatchError: a topic has another number of partitions than configured: keys would move
+            between partitions and state would be split.
+    """
+    wanted: dict[str, dict[str, str]] = {settings.topic(t.name): t.config() for t in table}
+    wanted |= {name: {"cleanup.policy": "compact"} for name in changelogs}
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap)
+    await admin.start()
+    try:
+        present = set(await admin.list_topics())
+        missing = [
+            NewTopic(name, settings.partitions, settings.replication, topic_configs=config)
+            for name, config in wanted.items()
+            if name not in present
+        ]
+        if missing:
+            await _create(admin, missing)
+        for described in await admin.describe_topics(sorted(wanted)):
+            found = len(described["partitions"])
+            if found != settings.partitions:
+                msg = (
+                    f"topic {described['topic']} has {found} partitions, the configuration says "
+                    f"{settings.partitions}; keys would move and state would be split: set "
+                    f"BACKBEAT_PARTITIONS={found}, or use another BACKBEAT_TOPIC_PREFIX"
+                )
+                raise TopicMismatchError(msg)
+    finally:
+        await admin.close()
+
+
+async def _create(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
+    try:
+        response: Any = await admin.create_topics(topics)
+    except TopicAlreadyExistsError:
+        return
+    for error in response.topic_errors:
+        name, code = error[0], error[1]
+        if code not in {0, TopicAlreadyExistsError.errno}:
+            msg = f"cannot create topic {name}: {for_code(code).__name__}"
+            raise ConfigurationError(msg)
+    log.info("created topics %s", ", ".join(t.name for t in topics))

@@ -1,0 +1,149 @@
+"""A follower: reads topics in a consumer group of its own and hands what it reads to a handler.
+
+Sinks and the notifier are followers, so that a slow store delays only itself. Offsets are committed
+after the handler has returned; a handler that raises ``StorageUnavailableError`` is called again with
+the same records, with back-off, for as long as it takes, while heartbeats go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import KafkaError
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from engine.exits import leave_now
+from models.errors import StorageUnavailableError
+
+log = logging.getLogger("backbeat.engine")
+
+Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
+Handler = Callable[[Records], Awaitable[None]]
+Positions = Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
+
+MAX_BACKOFF = 30.0
+
+
+class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
+    """One consumer group over some topics.
+
+    ``positions``, where given, says where each partition continues (a store that keeps its offsets in
+    the transaction of its rows knows better than the group).
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        group: str,
+        topics: Sequence[str],
+        handler: Handler,
+        *,
+        positions: Positions | None = None,
+        max_records: int = 2000,
+        session_timeout: float = 10.0,
+    ) -> None:
+        self.group = group
+        self.topics = list(topics)
+        self.behind_since: float | None = None
+        self.handled = 0
+        self._handler = handler
+        self._positions = positions
+        self._max_records = max_records
+        self._task: asyncio.Task[None] | None = None
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            session_timeout_ms=int(session_timeout * 1000),
+            heartbeat_interval_ms=int(session_timeout * 300),
+            rebalance_timeout_ms=int(session_timeout * 1000),
+            max_poll_interval_ms=24 * 3_600_000,  # a store may be away for long
+            fetch_max_wait_ms=200,
+            metadata_max_age_ms=30_000,
+        )
+
+    async def start(self) -> None:
+        """Join the group and begin."""
+        self._consumer.subscribe(self.topics, listener=self)
+        await self._consumer.start()
+        self._task = asyncio.create_task(self._run(), name=f"follower {self.group}")
+        self._task.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        """Stop between two handlings; what is not committed is handled again later."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._consumer.stop()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            leave_now(f"follower {self.group} failed: {task.exception()!r}", task.exception())
+
+    async def on_partitions_revoked(self, revoked: Any) -> None:
+        """Nothing to do: offsets are committed with every handling."""
+
+    async def on_partitions_assigned(self, assigned: Any) -> None:
+        """Continue where the store says, where it does."""
+        if self._positions is None:
+            return
+        known = await self._retrying(self._positions)
+        for tp in assigned:
+            if (offset := known.get((tp.topic, tp.partition))) is not None:
+                self._consumer.seek(tp, offset)
+
+    async def _run(self) -> None:
+        while True:
+            records = await self._consumer.getmany(timeout_ms=500, max_records=self._max_records)
+            if not records:
+                continue
+
+            async def handle(batch: Records = records) -> None:
+                await self._handler(batch)
+
+            await self._retrying(handle)
+            self.handled += sum(len(r) for r in records.values())
+            await self._commit(records)
+
+    async def _commit(self, records: Records) -> None:
+        mine = self._consumer.assignment()
+        offsets = {tp: rs[-1].offset + 1 for tp, rs in records.items() if tp in mine}
+        if not offsets:
+            return
+        try:
+            await self._consumer.commit(offsets)
+        except KafkaError as exc:
+            log.warning("%s: offsets not committed, records may be handled again: %s",
+                        self.group, exc)  # fmt: skip
+
+    async def _retrying(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        wait = 0.25
+        while True:
+            try:
+                result = await call()
+            except StorageUnavailableError as exc:
+                self.behind_since = self.behind_since or time.monotonic()
+                log.warning("%s: store unavailable, again in %.1f s: %s", self.group, wait, exc)
+                await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                wait = min(MAX_BACKOFF, wait * 2)
+            else:
+                self.behind_since = None
+                return result
+
+    def status(self) -> dict[str, Any]:
+        """What the health page says of it."""
+        waiting = self.behind_since
+        return {
+            "group": self.group,
+            "handled": self.handled,
+            "store_unavailable_for": round(time.monotonic() - waiting, 1) if waiting else 0,
+        }

@@ -1,0 +1,223 @@
+"""Every hold on the private parts of Faust and aiokafka, in one place.
+
+Each override names what it replaces and why. ``check_sources`` compares a hash of every replaced or
+relied-on function with the one this was written against, so that an upgrade is a clear error at
+start and not a surprise at three in the morning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
+from aiokafka.errors import ConsumerStoppedError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.app.base import App
+from faust.transport import consumer as faust_consumer
+from faust.transport.drivers import aiokafka as faust_driver
+from faust.types import TP, ConsumerMessage
+
+from engine.chunk import Chunk
+from models.errors import ConfigurationError
+from models.flow import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mode import ServiceT
+
+MAX_CHUNK = 10_000
+"""Records of one chunk at most: folding more would hold the event loop too long."""
+
+GATE_POLL = 0.05
+"""Seconds until partitions whose gate has opened are looked at again."""
+
+SOURCES = {
+    "faust Consumer._drain_messages": (faust_consumer.Consumer._drain_messages, "44a2500309e83c63"),
+    "faust Consumer.getmany": (faust_consumer.Consumer.getmany, "4b168d84882a70d6"),
+    "faust Consumer._wait_next_records": (faust_consumer.Consumer._wait_next_records, "6218e1969a636b3f"),
+    "faust Consumer.perform_seek": (faust_consumer.Consumer.perform_seek, "0e8c130ff4b0afd8"),
+    "faust Consumer._to_message": (faust_driver.Consumer._to_message, "7c24f6511b2fcef7"),
+    "faust ConsumerThread._fetch_records": (
+        faust_driver.AIOKafkaConsumerThread._fetch_records,
+        "39a2c6c79fc1455a",
+    ),
+    "faust ConsumerThread._create_worker_consumer": (
+        faust_driver.AIOKafkaConsumerThread._create_worker_consumer,
+        "c2701bfc3e6f6cad",
+    ),
+    "faust App._on_partitions_revoked": (App._on_partitions_revoked, "d5c895bbe57dc73a"),
+    "faust App._on_partitions_assigned": (App._on_partitions_assigned, "de932b7927db85b3"),
+    "faust App._new_transport": (App._new_transport, "42db531312dd776f"),
+    "aiokafka Fetcher.fetched_records": (Fetcher.fetched_records, "be4348896b9b66af"),
+    "aiokafka FetchResult": (FetchResult, "d7db13f06de8248c"),
+    "aiokafka PartitionRecords": (PartitionRecords, "94aa0da0dbec8d1b"),
+}
+
+
+def source_hash(thing: Any) -> str:
+    """First 16 hex digits of the SHA-256 of a function's or class's source."""
+    return hashlib.sha256(inspect.getsource(thing).encode()).hexdigest()[:16]
+
+
+def check_sources() -> None:
+    """Raise ConfigurationError if a function we replace or rely on is not the one we know."""
+    for name, (thing, known) in SOURCES.items():
+        if (found := source_hash(thing)) != known:
+            msg = (
+                f"{name} has source hash {found}, the engine was written for {known}; "
+                "install the versions of requirements.lock"
+            )
+            raise ConfigurationError(msg)
+
+
+class ChunkConsumerThread(faust_driver.AIOKafkaConsumerThread):
+    """Takes whole chunks from aiokafka's fetcher, and only of partitions whose gate is open."""
+
+    def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
+        # Replaced for two settings that Faust does not offer: how long an empty fetch waits at the
+        # broker (1.5 s would hold back a partition that has just been opened), and reading
+        # committed records only.
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = 100
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: AIOKafkaConsumer,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
+        max_records: int | None = None,  # noqa: ARG002 - Faust's signature
+    ) -> Any:
+        # Replaces one ConsumerRecord per message by one Chunk per partition, fetched only where the
+        # engine's gate is open: state restored, room in the buffer.
+        if not self.consumer.flow_active:
+            return {}
+        fetcher = consumer._fetcher
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        engine = self.consumer.app.engine
+        if chunks := _drain(fetcher, engine.fetchable(active_partitions)):
+            return chunks
+        # A gate may open while its records already wait in the fetcher: so never wait long.
+        waiter = fetcher._create_fetch_waiter()
+        done, pending = await asyncio.wait([waiter], timeout=min(timeout or 0.0, GATE_POLL))
+        for future in pending:
+            future.cancel()
+        if done and not fetcher._closed:
+            waiter.result()
+        return _drain(fetcher, engine.fetchable(active_partitions))
+
+
+def _drain(fetcher: Fetcher, open_tps: set[TP]) -> dict[TP, list[Chunk]]:
+    """Take what the fetcher holds for open partitions, a chunk each."""
+    chunks: dict[TP, list[Chunk]] = {}
+    for tp in list(fetcher._records):
+        if tp not in open_tps:
+            if not fetcher._subscriptions.is_assigned(tp):
+                del fetcher._records[tp]
+            continue
+        result = fetcher._records[tp]
+        if not isinstance(result, FetchResult):
+            del fetcher._records[tp]
+            fetcher._notify(fetcher._wait_consume_future)
+            result.check_raise()
+            continue
+        state = result._assignment.state_value(tp) if result._assignment.active else None
+        if state is None or not state.has_valid_position:
+            del fetcher._records[tp]
+            continue
+        start = state.position
+        records = result.getall(MAX_CHUNK)
+        if not result.has_more():
+            del fetcher._records[tp]
+            fetcher._notify(fetcher._wait_consume_future)
+        if records or state.position != start:
+            plain = [Record(r.offset, r.timestamp, r.key, r.value, r.headers) for r in records]
+            end = state.highwater if state.highwater is not None else state.position
+            chunks[tp] = [Chunk(tp.topic, tp.partition, start, state.position, end, plain)]
+    return chunks
+
+
+class ChunkConsumer(faust_driver.Consumer):
+    """Faust's consumer, delivering chunks; never seeks, never acknowledges, never commits."""
+
+    def _new_consumer_thread(self) -> ChunkConsumerThread:
+        return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        # One message a chunk; its offset is the last one the chunk stands for.
+        return ConsumerMessage(
+            record.topic, record.partition, record.next - 1, 0.0, 0, (), None, record, None, 0, 0,
+            tp, generation_id=self.app.consumer_generation_id,
+        )  # fmt: skip
+
+    async def _drain_messages(self, fetcher: ServiceT) -> None:
+        # Replaced because the original drops what lies below its own read offset and tracks gaps
+        # for acknowledgements that we do not make. Continuity is checked by Step.accept.
+        while not (self.should_stop or fetcher.should_stop):
+            async for _tp, message in self.getmany(timeout=0.25):
+                await self.wait_first(self.callback(message), self.suspend_flow.wait())
+            await asyncio.sleep(0)
+
+    async def perform_seek(self) -> None:
+        # Replaced: the engine alone decides where a partition is read from (the changelog says).
+        return
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        # Replaced: it only logs, from commits that Faust no longer makes, and can raise
+        # AssertionError right after a rebalance. The engine has its own liveness.
+        return
+
+    async def seek_to(self, tp: TP, offset: int) -> None:
+        """Read ``tp`` from ``offset``; on the consumer's own thread, as aiokafka needs it."""
+        await self._thread.call_thread(self._seek_now, tp, offset)
+
+    async def _seek_now(self, tp: TP, offset: int) -> None:
+        consumer = self._thread._ensure_consumer()
+        if tp in consumer.assignment():
+            consumer.seek(TopicPartition(tp.topic, tp.partition), offset)
+
+    def position_of(self, tp: TP) -> int | None:
+        """Where aiokafka will read ``tp`` next, without asking the broker; None if unassigned."""
+        subscription = self._thread._ensure_consumer()._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        if assignment is None or tp not in assignment.tps:
+            return None
+        state = assignment.state_value(tp)
+        return state.position if state is not None and state.has_valid_position else None
+
+    def highwater_of(self, tp: TP) -> int | None:
+        """The partition's end as the last fetch told it; None before one."""
+        consumer = self._thread._ensure_consumer()
+        return consumer.highwater(tp) if tp in consumer.assignment() else None
+
+    async def commit_offsets(self, offsets: Mapping[TP, int]) -> None:
+        """Commit for lag tools; the truth is in the changelog."""
+        await self._thread.call_thread(self._commit_now, offsets)
+
+    async def _commit_now(self, offsets: Mapping[TP, int]) -> None:
+        consumer = self._thread._ensure_consumer()
+        mine = consumer.assignment()
+        await consumer.commit(
+            {
+                TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "")
+                for tp, offset in offsets.items()
+                if tp in mine
+            }
+        )
+
+    async def first_offsets(self, tps: Iterable[TP]) -> Mapping[TP, int]:
+        """The earliest offsets still in the log."""
+        return await self.earliest_offsets(*tps)
+
+
+class ChunkTransport(faust_driver.Transport):
+    """Faust's aiokafka transport with our consumer."""
+
+    Consumer = ChunkConsumer

@@ -1,0 +1,123 @@
+"""One source partition on this worker: its state, its buffer and where it stands."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from faust.types import TP
+
+from engine.store import PartitionState
+from models.flow import TIMERS, Due, Record, StoreSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engine.chunk import Chunk
+
+
+class Partition:
+    """Between assignment and revocation; made anew each time.
+
+    ``position`` is the offset of the next record to be received, ``state.meta.next_offset`` that of the
+    next to be folded and flushed. The gate (``is_open``) lets the consumer fetch.
+    """
+
+    def __init__(self, tp: TP, specs: Sequence[StoreSpec], max_buffered: int) -> None:
+        self.tp = tp
+        self.specs = specs
+        self.max_buffered = max_buffered
+        self.state = PartitionState(specs)
+        self.position = -1
+        self.highwater = -1
+        self.ready = False
+        self.revoked = False
+        self.buffer: deque[Chunk] = deque()
+        self.buffered = 0
+        self.first_buffered_at = 0.0
+        self.worked_at = time.monotonic()
+        self.flushed_at = 0.0
+        self.mismatches = 0
+        self.restore_seconds = 0.0
+        self.flush_seconds = 0.0
+        self.flushing = asyncio.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether records may be fetched: state restored, ours, room in the buffer."""
+        return self.ready and not self.revoked and self.buffered < self.max_buffered
+
+    @property
+    def next_offset(self) -> int:
+        """The offset of the next record that is not in the flushed state."""
+        return self.state.meta.next_offset if self.state.meta else 0
+
+    @property
+    def lag(self) -> int:
+        """Records between the flushed state and the partition's end; 0 before a first fetch."""
+        return max(0, self.highwater - self.next_offset)
+
+    def accept(self, chunk: Chunk) -> bool:
+        """Take a chunk that continues where we are; False if it does not (stale, or a reset)."""
+        if not self.ready or self.revoked or chunk.start != self.position:
+            return False
+        if not self.buffer:
+            self.first_buffered_at = time.monotonic()
+        self.buffer.append(chunk)
+        self.buffered += len(chunk.records)
+        self.position = chunk.next
+        self.highwater = chunk.highwater
+        self.mismatches = 0
+        return True
+
+    def take(self, limit: int) -> tuple[list[Record], int]:
+        """Whole chunks from the buffer, up to ``limit`` records and at least one chunk.
+
+        Returns:
+            the records, and the offset after what they stand for.
+        """
+        records: list[Record] = []
+        end = self.position
+        while self.buffer and (not records or len(records) + len(self.buffer[0].records) <= limit):
+            chunk = self.buffer.popleft()
+            records.extend(chunk.records)
+            end = chunk.next
+        self.buffered -= len(records)
+        self.first_buffered_at = time.monotonic()
+        return records, end
+
+    def take_due(self, now: int) -> list[Due]:
+        """Timers that have come due, by time and key; they are removed."""
+        timers = self.state.stores[TIMERS]
+        if not timers:
+            return []
+        due = sorted((Due(key, at) for key, at in timers.items() if at <= now), key=_by_time)
+        for timer in due:
+            del timers[timer.key]
+        return due
+
+    def has_due(self, now: int) -> bool:
+        """Whether a timer has come due."""
+        timers = self.state.stores[TIMERS]
+        return bool(timers) and min(timers.values()) <= now
+
+    def status(self) -> dict[str, object]:
+        """What the health page says of it."""
+        return {
+            "partition": self.tp.partition,
+            "ready": self.ready,
+            "position": self.position,
+            "highwater": self.highwater,
+            "lag": self.lag,
+            "buffered": self.buffered,
+            "keys": self.state.sizes(),
+            "restore_seconds": round(self.restore_seconds, 3),
+            "flush_seconds": round(self.flush_seconds, 4),
+            "flush_age": round(time.monotonic() - self.flushed_at, 1) if self.flushed_at else None,
+        }
+
+
+def _by_time(due: Due) -> tuple[int, str]:
+    return due.at, due.key
