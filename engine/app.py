@@ -21,6 +21,7 @@ from engine.broker import BrokerKind, ensure_topics, probe
 from engine.changelog import reader
 from engine.chunk import ChunkSchema
 from engine.exits import leave_now
+from engine.follower import Follower
 from engine.flush import Flush, PlainFlush
 from engine.global_store import GlobalStore
 from engine.hooks import ChunkConsumer, ChunkTransport, check_sources
@@ -50,6 +51,7 @@ class Engine:
         self.settings = settings
         self.steps: dict[str, Step] = {}
         self.globals: list[GlobalStore] = []
+        self.followers: list[Follower] = []
         self.metrics = EngineMetrics(CollectorRegistry())
         self.flush: Flush
         self.broker_kind: BrokerKind = "kafka"
@@ -139,6 +141,7 @@ class Engine:
         return {
             "broker": {"kind": self.broker_kind, "guarantee": getattr(self.flush, "guarantee", "")},
             "globals": {store.topic: store.is_complete for store in self.globals},
+            "followers": [follower.status() for follower in self.followers],
             "steps": {
                 name: [p.status() for _, p in sorted(step.partitions.items())]
                 for name, step in self.steps.items()
@@ -156,6 +159,7 @@ class EngineApp(faust.App):
         self.settings = settings
         self.topic_table = topics
         self._starters: list[Callable[[], Awaitable[None]]] = []
+        self._stoppers: list[Callable[[], Awaitable[None]]] = []
         session = settings.session_timeout
         super().__init__(
             settings.app_id,
@@ -200,6 +204,10 @@ class EngineApp(faust.App):
     def on_engine_start(self, starter: Callable[[], Awaitable[None]]) -> None:
         """Have something awaited once broker and topics are ready, before consuming starts."""
         self._starters.append(starter)
+
+    def on_engine_stop(self, stopper: Callable[[], Awaitable[None]]) -> None:
+        """Have something awaited when the worker stops, in the order of declaration."""
+        self._stoppers.append(stopper)
 
     # -- lifecycle --------------------------------------------------------------------------
 
@@ -247,6 +255,8 @@ class EngineApp(faust.App):
     async def on_shutdown(self) -> None:
         """Disconnect what the engine connected."""
         await super().on_shutdown()
+        for stopper in self._stoppers:
+            await stopper()
         for store in self.engine.globals:
             await store.stop()
         if hasattr(self.engine, "flush"):

@@ -43,6 +43,10 @@ class Flush(Protocol):
         """Write outputs and changes; return when the broker has acknowledged all."""
         ...
 
+    async def publish(self, outputs: Sequence[Output], now: int) -> None:
+        """Write outputs that no state goes with; return when they are acknowledged."""
+        ...
+
     async def stop(self) -> None:
         """Disconnect."""
         ...
@@ -84,6 +88,11 @@ class PlainFlush:
         now: int,
     ) -> None:
         """Outputs first, then state: see the module's text."""
+        await self.publish(outputs, now)
+        await self._send({(changelog, partition): [(k, v, ()) for k, v in changes]}, now)
+
+    async def publish(self, outputs: Sequence[Output], now: int) -> None:
+        """Outputs without state; returns when the broker has acknowledged all."""
         grouped: dict[tuple[str, int], list[Entry]] = {}
         for out in outputs:
             topic = self._prefix + out.topic
@@ -92,7 +101,6 @@ class PlainFlush:
                 target = await self._partition_for(topic, out.key)
             grouped.setdefault((topic, target), []).append((out.key, out.value, out.headers))
         await self._send(grouped, now)
-        await self._send({(changelog, partition): [(k, v, ()) for k, v in changes]}, now)
 
     async def _partition_for(self, topic: str, key: bytes | None) -> int:
         partitions = await self._producer.partitions_for(topic)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Partition:
     """Between assignment and revocation; made anew each time.
 
-    ``position`` is the offset of the next record to be received, ``state.meta.next_offset`` that of the
-    next to be folded and flushed. The gate (``is_open``) lets the consumer fetch.
+    ``position`` is the offset of the next record to be received, ``next_offset`` that of the first one
+    that is not yet in acknowledged state. The gate (``is_open``) lets the consumer fetch.
     """
 
     def __init__(self, tp: TP, specs: Sequence[StoreSpec], max_buffered: int) -> None:
@@ -39,6 +39,7 @@ class Partition:
         self.first_buffered_at = 0.0
         self.worked_at = time.monotonic()
         self.flushed_at = 0.0
+        self.next_offset = 0
         self.mismatches = 0
         self.restore_seconds = 0.0
         self.flush_seconds = 0.0
@@ -48,11 +49,6 @@ class Partition:
     def is_open(self) -> bool:
         """Whether records may be fetched: state restored, ours, room in the buffer."""
         return self.ready and not self.revoked and self.buffered < self.max_buffered
-
-    @property
-    def next_offset(self) -> int:
-        """The offset of the next record that is not in the flushed state."""
-        return self.state.meta.next_offset if self.state.meta else 0
 
     @property
     def lag(self) -> int:
@@ -109,6 +105,7 @@ class Partition:
             "partition": self.tp.partition,
             "ready": self.ready,
             "position": self.position,
+            "next_offset": self.next_offset,
             "highwater": self.highwater,
             "lag": self.lag,
             "buffered": self.buffered,

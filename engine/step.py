@@ -175,7 +175,8 @@ class Step:
 
     async def _flush(self, work: Work, outputs: Sequence[Output]) -> None:
         partition = work.partition
-        if not (outputs or partition.state.is_dirty) and work.next_offset == partition.next_offset:
+        known = partition.state.meta is not None and work.next_offset == partition.next_offset
+        if known and not outputs and not partition.state.is_dirty:
             return
         began = time.monotonic()
         changes = partition.state.freeze(work.next_offset, work.now)
@@ -184,6 +185,7 @@ class Step:
                 outputs, self.changelog, partition.tp.partition, changes, work.now
             )
         partition.flushed_at = time.monotonic()
+        partition.next_offset = work.next_offset
         partition.flush_seconds = partition.flushed_at - began
         self.engine.flushed(self, partition, len(work.batch.records), len(changes), len(outputs))
 
@@ -279,7 +281,7 @@ class Step:
                 self.topic, partition.tp.partition, start, first, first,
             )  # fmt: skip
             start = first
-        partition.position = start
+        partition.position = partition.next_offset = start
         await self.engine.seek(partition.tp, start)
         partition.ready = True
         self._wake.set()

@@ -1,6 +1,6 @@
 """A worker that knows only the engine: counts values per key, and says each count it reaches.
 
-Run as ``faust -A tests.engine.counting_app worker``; configured by ``BACKBEAT_*``. A value ``boom``
+Run as ``faust -A tests.support.counting_app worker``; configured by ``BACKBEAT_*``. A value ``boom``
 raises in the fold.
 """
 

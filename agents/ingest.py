@@ -1,0 +1,27 @@
+"""Step 1: plays and metrics become partials; what cannot be used becomes dead letters."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from engine import EngineApp
+from tables.ingest import INGEST_STORES, IngestConfig, fold_metrics, fold_plays
+
+
+def declare(app: EngineApp, config: IngestConfig) -> None:
+    """Declare the two ingest agents."""
+    plays = app.step("plays", "plays", INGEST_STORES)
+    metrics = app.step("metrics", "metrics", INGEST_STORES)
+    fold_play_batch = partial(fold_plays, config=config)
+    fold_metric_batch = partial(fold_metrics, config=config)
+
+    @app.agent(app.source_of(plays), name="ingest-plays")
+    async def ingest_plays(stream: Any) -> None:
+        async for work in plays.batches(stream):
+            work.apply(fold_play_batch)
+
+    @app.agent(app.source_of(metrics), name="ingest-metrics")
+    async def ingest_metrics(stream: Any) -> None:
+        async for work in metrics.batches(stream):
+            work.apply(fold_metric_batch)

@@ -1,0 +1,88 @@
+"""Stores follow the output topics, each in a consumer group of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from engine import EngineApp, Follower
+from models.records import (
+    decode_alert,
+    decode_delivery,
+    decode_finding,
+    decode_window,
+)
+from storage.protocols import Position, Rows, Sink
+
+log = logging.getLogger("backbeat.sinks")
+
+DECODERS = {
+    "windows": decode_window,
+    "findings": decode_finding,
+    "alerts": decode_alert,
+    "deliveries": decode_delivery,
+}
+
+SWEEP_SECONDS = 60.0
+
+
+def declare(app: EngineApp, name: str, sink: Sink) -> None:
+    """Have ``sink`` follow the output topics as group ``<app>-<name>``."""
+    settings = app.settings
+    topics = {settings.topic(source): source for source in DECODERS}
+
+    async def handle(records: Mapping[TopicPartition, list[ConsumerRecord]]) -> None:
+        await sink.write(rows_of(records, topics, app))
+
+    follower = Follower(
+        settings.bootstrap,
+        f"{settings.app_id}-{name}",
+        sorted(topics),
+        handle,
+        positions=sink.positions,
+        session_timeout=settings.session_timeout,
+    )
+
+    async def sweep() -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                await sink.sweep(app.engine.now())
+            except Exception:
+                log.exception("sweep of %s failed; it is tried again", name)
+
+    async def start() -> None:
+        await sink.open()
+        await follower.start()
+        app.add_future(sweep())
+
+    app.on_engine_start(start)
+    app.on_engine_stop(follower.stop)
+    app.on_engine_stop(sink.close)
+    app.engine.followers.append(follower)
+
+
+def rows_of(
+    records: Mapping[TopicPartition, list[ConsumerRecord]], topics: Mapping[str, str], app: Any
+) -> Rows:
+    """What a fetch holds, by kind. A record that cannot be decoded is counted and left out."""
+    found: dict[str, list[Any]] = {source: [] for source in DECODERS}
+    positions = []
+    for tp, batch in records.items():
+        source = topics[tp.topic]
+        decode = DECODERS[source]
+        for record in batch:
+            try:
+                found[source].append(decode(record.value))
+            except Exception as exc:  # noqa: BLE001 - foreign bytes must not stop a sink
+                app.engine.metrics.count("sink_record", "undecodable")
+                log.warning(
+                    "%s[%s]@%s is not a %s record: %s",
+                    tp.topic, tp.partition, record.offset, source, exc,
+                )  # fmt: skip
+        positions.append(Position(tp.topic, tp.partition, batch[-1].offset + 1))
+    return Rows(**found, positions=positions)

@@ -1,0 +1,69 @@
+"""The worker, wired: this file reads as the data flows.
+
+    plays, metrics -> ingest -> partials -> windows -> windows, findings
+    findings -> alerts -> alerts, notifications -> notify -> deliveries
+    windows, findings, alerts, deliveries -> sinks
+"""
+
+from __future__ import annotations
+
+import logging
+
+from agents import alerts, ingest, notify, sinks, windows
+from agents.judging import RuleBook, RuleJudge
+from alerts.incidents import IncidentConfig
+from alerts.rules import load_rules, rule_from_json
+from engine import EngineApp
+from models.config import load_series_config
+from models.logs import logging_config
+from models.settings import Settings
+from models.topics import TOPICS
+from storage.factory import create_sink
+from tables.ingest import IngestConfig
+from tables.windowing import WindowsConfig
+
+log = logging.getLogger("backbeat.worker")
+
+SINKS = ("sqlite", "influxdb", "redis")
+
+
+def create_app(settings: Settings) -> EngineApp:
+    """The worker with the roles that the settings name.
+
+    Raises:
+        ConfigurationError: settings, series or rules that cannot work.
+    """
+    series = load_series_config(settings.series_config)
+    rules, receivers = load_rules(settings.rules_config, series)
+    app = EngineApp(
+        settings,
+        topics=list(TOPICS.values()),
+        logging_config=logging_config(settings),
+        datadir=settings.data_dir / "faust",
+    )
+    count = app.engine.metrics
+    sources = {"plays": settings.partitions, "metrics": settings.partitions}
+    if "ingest" in settings.roles:
+        ingest.declare(
+            app,
+            IngestConfig(
+                series=series,
+                tenants=frozenset(settings.tenants),
+                partitions=settings.partitions,
+                counters=count,
+            ),
+        )
+    if "windows" in settings.roles:
+        saved = app.global_store("rules", rule_from_json)
+        judge = RuleJudge(RuleBook(rules, saved))
+        windows.declare(
+            app, WindowsConfig(series=series, sources=sources, counters=count), judge
+        )
+    if "alerts" in settings.roles:
+        alerts.declare(app, IncidentConfig(receivers=receivers, counters=count))
+    if "notify" in settings.roles:
+        notify.declare(app, receivers)
+    for name in SINKS:
+        if name in settings.roles:
+            sinks.declare(app, name, create_sink(name, settings, series))
+    return app

@@ -1,0 +1,67 @@
+"""How every process logs: one JSON object a line, to standard error."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from models.settings import Settings
+
+NOISY_PERIOD = 10.0
+NOISY_LINES = 5
+
+
+class RateLimit(logging.Filter):
+    """At most 5 lines in 10 s of one message: a client without its broker writes thousands a second.
+
+    What was held back is said with the first line that passes again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line may pass."""
+        key = (record.name, str(record.msg)[:60])
+        now = time.monotonic()
+        began, lines = self._seen.get(key, (now, 0))
+        if now - began >= NOISY_PERIOD:
+            if lines > NOISY_LINES:
+                record.msg = f"{record.msg} ({lines - NOISY_LINES} like this were held back)"
+            began, lines = now, 0
+        self._seen[key] = (began, lines + 1)
+        return lines < NOISY_LINES
+
+
+def logging_config(settings: Settings) -> dict[str, Any]:
+    """A ``logging.config.dictConfig`` for workers and the API.
+
+    Correlation fields (``event_id``, ``alert_id``, ``topic``, ``partition``, ``offset``) go in ``extra=``
+    and come out as fields of the object.
+    """
+    level = settings.log_level.upper()
+    formatter: dict[str, Any] = {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}
+    if settings.log_format == "json":
+        formatter = {
+            "()": "pythonjsonlogger.json.JsonFormatter",
+            "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
+            "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+        }
+    quiet = {name: {"level": "WARNING"} for name in ("faust", "mode", "aiokafka", "uvicorn.access")}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": formatter},
+        "filters": {"noise": {"()": RateLimit}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "line",
+                "filters": ["noise"],
+            }
+        },
+        "root": {"level": level, "handlers": ["stderr"]},
+        "loggers": quiet,
+    }

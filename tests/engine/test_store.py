@@ -1,0 +1,94 @@
+"""The state store: any interleaving of updates, flushes, crashes and restores is a plain dict."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.store import META_KEY, KeyedStore, PartitionState, last_values
+from models.errors import StateError
+from models.flow import StoreSpec
+
+NUMBERS = StoreSpec("numbers", msgspec.msgpack.encode, msgspec.msgpack.Decoder(int).decode)
+KEYS = st.sampled_from(["a", "b", "c", "d"])
+STEPS = st.one_of(
+    st.tuples(st.just("set"), KEYS, st.integers(0, 99)),
+    st.tuples(st.just("delete"), KEYS, st.none()),
+    st.tuples(st.just("pop"), KEYS, st.none()),
+    st.tuples(st.just("setdefault"), KEYS, st.integers(0, 99)),
+    st.tuples(st.just("update"), KEYS, st.integers(0, 99)),
+    st.tuples(st.just("clear"), st.none(), st.none()),
+    st.tuples(st.just("flush"), st.none(), st.none()),
+    st.tuples(st.just("crash"), st.none(), st.none()),
+)
+
+
+def do(target, verb, key, value):
+    if verb == "set":
+        target[key] = value
+    elif verb == "delete":
+        if key in target:
+            del target[key]
+    elif verb == "pop":
+        target.pop(key, None)
+    elif verb == "setdefault":
+        target.setdefault(key, value)
+    elif verb == "update":
+        target.update({key: value})
+    elif verb == "clear":
+        target.clear()
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_state_after_crashes_equals_a_plain_dict_fed_up_to_the_last_flush(steps):
+    """A crash falls back to the last flush, exactly; a flush loses nothing and leaks nothing."""
+    log: list[tuple[bytes, bytes | None]] = []
+    state = PartitionState([NUMBERS])
+    live: dict[str, int] = {}
+    flushed: dict[str, int] = {}
+    offset = flushed_offset = 0
+    for verb, key, value in steps:
+        offset += 1
+        if verb == "flush":
+            log += state.freeze(offset, 0)
+            flushed, flushed_offset = dict(live), offset
+        elif verb == "crash":
+            state = PartitionState.restored([NUMBERS], last_values(log))
+            live = dict(flushed)
+            assert (state.meta.next_offset if state.meta else 0) == flushed_offset
+        else:
+            do(state.stores["numbers"], verb, key, value)
+            do(live, verb, key, value)
+        assert state.stores["numbers"] == live
+
+
+def test_a_flush_writes_each_changed_key_once_and_the_offset_last():
+    state = PartitionState([NUMBERS])
+    store = state.stores["numbers"]
+    for n in range(100):
+        store["hot"] = n
+    store["gone"] = 1
+    del store["gone"]
+    changes = state.freeze(7, 0)
+    assert changes[-1][0] == META_KEY
+    assert sorted(k for k, _ in changes[:-1]) == [b"numbers\x00gone", b"numbers\x00hot"]
+    assert dict(changes)[b"numbers\x00gone"] is None
+    assert not state.is_dirty
+    assert [k for k, _ in state.freeze(8, 0)] == [META_KEY]
+
+
+def test_restored_state_is_not_dirty():
+    state = PartitionState.restored([NUMBERS], {b"numbers\x00a": b"\x01"})
+    assert state.stores["numbers"] == {"a": 1}
+    assert not state.is_dirty
+
+
+def test_undecodable_state_names_its_store_and_key():
+    with pytest.raises(StateError, match=r"store 'numbers' key 'a'"):
+        PartitionState.restored([NUMBERS], {b"numbers\x00a": b"\xc1"})
+
+
+def test_popitem_is_remembered():
+    store = KeyedStore({"a": 1})
+    store.popitem()
+    assert store.dirty == {"a"}
