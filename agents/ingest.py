@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from engine import EngineApp
 from tables.ingest import INGEST_STORES, IngestConfig, fold_metrics, fold_plays
+
+from engine import EngineApp
 
 
 def declare(app: EngineApp, config: IngestConfig) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from aiokafka.structs import ConsumerRecord, TopicPartition
+from aiokafka.structs import ConsumerRecord
 
 from alerts.receivers import Receiver
 from engine import EngineApp, Follower
+from engine.follower import Records
 from models.flow import Output
 from models.records import Delivery, decode_notification, to_json
 from models.topics import ALERT_ID_HEADER
@@ -20,7 +21,7 @@ def declare(app: EngineApp, receivers: Mapping[str, Receiver]) -> None:
     """Have notifications sent, one after the other, by the receivers of these names."""
     settings = app.settings
 
-    async def send_all(records: Mapping[TopicPartition, list[ConsumerRecord]]) -> None:
+    async def send_all(records: Records) -> None:
         for record in (r for batch in records.values() for r in batch):
             if (delivery := await send(record, receivers, app)) is not None:
                 await app.engine.flush.publish([_output(delivery)], app.engine.now())

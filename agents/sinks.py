@@ -7,9 +7,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from aiokafka.structs import ConsumerRecord, TopicPartition
-
 from engine import EngineApp, Follower
+from engine.follower import Records
 from models.records import (
     decode_alert,
     decode_delivery,
@@ -35,7 +34,7 @@ def declare(app: EngineApp, name: str, sink: Sink) -> None:
     settings = app.settings
     topics = {settings.topic(source): source for source in DECODERS}
 
-    async def handle(records: Mapping[TopicPartition, list[ConsumerRecord]]) -> None:
+    async def handle(records: Records) -> None:
         await sink.write(rows_of(records, topics, app))
 
     follower = Follower(
@@ -66,9 +65,7 @@ def declare(app: EngineApp, name: str, sink: Sink) -> None:
     app.engine.followers.append(follower)
 
 
-def rows_of(
-    records: Mapping[TopicPartition, list[ConsumerRecord]], topics: Mapping[str, str], app: Any
-) -> Rows:
+def rows_of(records: Records, topics: Mapping[str, str], app: Any) -> Rows:
     """What a fetch holds, by kind. A record that cannot be decoded is counted and left out."""
     found: dict[str, list[Any]] = {source: [] for source in DECODERS}
     positions = []

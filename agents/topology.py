@@ -1,26 +1,31 @@
 """The worker, wired: this file reads as the data flows.
 
-    plays, metrics -> ingest -> partials -> windows -> windows, findings
-    findings -> alerts -> alerts, notifications -> notify -> deliveries
-    windows, findings, alerts, deliveries -> sinks
+plays, metrics -> ingest -> partials -> windows -> windows, findings
+findings -> alerts -> alerts, notifications -> notify -> deliveries
+windows, findings, alerts, deliveries -> sinks
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+
+from storage.factory import create_sink
+from tables.ingest import IngestConfig
+from tables.windowing import WindowsConfig
 
 from agents import alerts, ingest, notify, sinks, windows
 from agents.judging import RuleBook, RuleJudge
+from alerts.delivery import Backoff
 from alerts.incidents import IncidentConfig
-from alerts.rules import load_rules, rule_from_json
+from alerts.receivers import Receiver as Sender
+from alerts.receivers.webhook import WebhookReceiver
+from alerts.rules import Receiver, load_rules, rule_from_json
 from engine import EngineApp
 from models.config import load_series_config
 from models.logs import logging_config
 from models.settings import Settings
 from models.topics import TOPICS
-from storage.factory import create_sink
-from tables.ingest import IngestConfig
-from tables.windowing import WindowsConfig
 
 log = logging.getLogger("backbeat.worker")
 
@@ -56,14 +61,24 @@ def create_app(settings: Settings) -> EngineApp:
     if "windows" in settings.roles:
         saved = app.global_store("rules", rule_from_json)
         judge = RuleJudge(RuleBook(rules, saved))
-        windows.declare(
-            app, WindowsConfig(series=series, sources=sources, counters=count), judge
-        )
+        windows.declare(app, WindowsConfig(series=series, sources=sources, counters=count), judge)
     if "alerts" in settings.roles:
         alerts.declare(app, IncidentConfig(receivers=receivers, counters=count))
     if "notify" in settings.roles:
-        notify.declare(app, receivers)
+        notify.declare(app, senders(receivers, settings))
     for name in SINKS:
         if name in settings.roles:
             sinks.declare(app, name, create_sink(name, settings, series))
     return app
+
+
+def senders(receivers: Sequence[Receiver], settings: Settings) -> dict[str, Sender]:
+    """What can send, by receiver name; a receiver without an address in the settings is left out."""
+    if settings.webhook_url is None:
+        return {}
+    backoff = Backoff(attempts=settings.webhook_attempts)
+    url = settings.webhook_url.get_secret_value()
+    return {
+        receiver.name: WebhookReceiver(url, timeout=settings.webhook_timeout, backoff=backoff)
+        for receiver in receivers
+    }

@@ -9,20 +9,19 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import faust
-from aiokafka.structs import TopicPartition
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from engine.broker import BrokerKind, ensure_topics, probe
-from engine.changelog import reader
 from engine.chunk import ChunkSchema
 from engine.exits import leave_now
-from engine.follower import Follower
 from engine.flush import Flush, PlainFlush
+from engine.follower import Follower
 from engine.global_store import GlobalStore
 from engine.hooks import ChunkConsumer, ChunkTransport, check_sources
 from engine.metrics import EngineMetrics
@@ -89,13 +88,9 @@ class Engine:
         """The partition's end as last told by a fetch."""
         return self._consumer.highwater_of(tp)
 
-    async def first_offsets(self, tps: Sequence[TP]) -> dict[TP, int]:
+    async def first_offsets(self, tps: Sequence[TP]) -> Mapping[TP, int]:
         """The earliest offsets still in the log."""
-        async with reader(self.settings.bootstrap) as consumer:
-            found = await consumer.beginning_offsets(
-                [TopicPartition(tp.topic, tp.partition) for tp in tps]
-            )
-        return {TP(tp.topic, tp.partition): offset for tp, offset in found.items()}
+        return await self._consumer.first_offsets(tps)
 
     # -- what has been done -----------------------------------------------------------------
 
@@ -130,10 +125,9 @@ class Engine:
                 partition.max_buffered = 0  # closes the gate
             step.draining = True
         deadline = time.monotonic() + DRAIN_SECONDS
-        while time.monotonic() < deadline and any(
-            p.buffer or s.is_working for s in self.steps.values() for p in s.partitions.values()
-        ):
-            await asyncio.sleep(0.02)
+        for step in self.steps.values():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(step.idle.wait(), max(0.01, deadline - time.monotonic()))
         await self.commit()
 
     def status(self) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class ChunkSchema(Schema):
         """The function that Faust calls for every message."""
         create_event = app.create_event
 
-        async def pass_through(message: Message, *, propagate: bool = False) -> EventT:
+        async def pass_through(message: Message, **_: Any) -> EventT:
             return create_event(None, message.value, message.headers, message)
 
         return pass_through

@@ -31,7 +31,7 @@ Positions = Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
 MAX_BACKOFF = 30.0
 
 
-class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
+class Follower(ConsumerRebalanceListener):
     """One consumer group over some topics.
 
     ``positions``, where given, says where each partition continues (a store that keeps its offsets in
@@ -133,7 +133,7 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
             except StorageUnavailableError as exc:
                 self.behind_since = self.behind_since or time.monotonic()
                 log.warning("%s: store unavailable, again in %.1f s: %s", self.group, wait, exc)
-                await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                await asyncio.sleep(wait * random.uniform(0.5, 1.0))
                 wait = min(MAX_BACKOFF, wait * 2)
             else:
                 self.behind_since = None

@@ -39,7 +39,10 @@ GATE_POLL = 0.05
 SOURCES = {
     "faust Consumer._drain_messages": (faust_consumer.Consumer._drain_messages, "44a2500309e83c63"),
     "faust Consumer.getmany": (faust_consumer.Consumer.getmany, "4b168d84882a70d6"),
-    "faust Consumer._wait_next_records": (faust_consumer.Consumer._wait_next_records, "6218e1969a636b3f"),
+    "faust Consumer._wait_next_records": (
+        faust_consumer.Consumer._wait_next_records,
+        "6218e1969a636b3f",
+    ),
     "faust Consumer.perform_seek": (faust_consumer.Consumer.perform_seek, "0e8c130ff4b0afd8"),
     "faust Consumer._to_message": (faust_driver.Consumer._to_message, "7c24f6511b2fcef7"),
     "faust ConsumerThread._fetch_records": (
@@ -92,7 +95,7 @@ class ChunkConsumerThread(faust_driver.AIOKafkaConsumerThread):
         consumer: AIOKafkaConsumer,
         active_partitions: set[TP],
         timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
-        max_records: int | None = None,  # noqa: ARG002 - Faust's signature
+        max_records: int | None = None,
     ) -> Any:
         # Replaces one ConsumerRecord per message by one Chunk per partition, fetched only where the
         # engine's gate is open: state restored, room in the buffer.
@@ -214,7 +217,8 @@ class ChunkConsumer(faust_driver.Consumer):
 
     async def first_offsets(self, tps: Iterable[TP]) -> Mapping[TP, int]:
         """The earliest offsets still in the log."""
-        return await self.earliest_offsets(*tps)
+        found: Mapping[TP, int] = await self.earliest_offsets(*tps)
+        return found
 
 
 class ChunkTransport(faust_driver.Transport):

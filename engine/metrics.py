@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+FLUSH = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class EngineMetrics:
@@ -10,61 +14,35 @@ class EngineMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self.records = Counter(
-            "backbeat_records_folded_total",
-            "Records whose effects are flushed.",
-            ["source"],
-            registry=registry,
+        where = ["source", "partition"]
+        self.records = self._counter("records_folded", "Records whose effects are flushed.")
+        self.outputs = self._counter("outputs_flushed", "Records written.")
+        self.changes = self._counter("state_changes_flushed", "Changelog records written.")
+        self.truncated = self._counter(
+            "source_records_truncated", "Records that the broker deleted before they were read."
         )
-        self.outputs = Counter(
-            "backbeat_outputs_flushed_total", "Records written.", ["source"], registry=registry
+        self.dead_letters = self._counter(
+            "records_isolated", "Records that broke a fold.", ["source", "reason"]
         )
-        self.changes = Counter(
-            "backbeat_state_changes_flushed_total",
-            "Changelog records written.",
-            ["source"],
-            registry=registry,
+        self.dropped = self._counter(
+            "things_dropped", "What a bound or a rule left out.", ["name", "reason"]
         )
         self.flush_seconds = Histogram(
             "backbeat_flush_seconds",
             "Time of a flush.",
             ["source"],
-            buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            buckets=FLUSH,
             registry=registry,
         )
-        self.lag = Gauge(
-            "backbeat_partition_lag_records",
-            "Records not yet in the flushed state.",
-            ["source", "partition"],
-            registry=registry,
-        )
-        self.restore_seconds = Gauge(
-            "backbeat_partition_restore_seconds",
-            "Time of the last restore.",
-            ["source", "partition"],
-            registry=registry,
-        )
-        self.state_keys = Gauge(
-            "backbeat_state_keys", "Keys in memory.", ["source", "partition"], registry=registry
-        )
-        self.truncated = Counter(
-            "backbeat_source_records_truncated_total",
-            "Records that the broker deleted before they were read.",
-            ["source"],
-            registry=registry,
-        )
-        self.dead_letters = Counter(
-            "backbeat_records_rejected_total",
-            "Records sent to dead-letters.",
-            ["source", "reason"],
-            registry=registry,
-        )
-        self.dropped = Counter(
-            "backbeat_things_dropped_total",
-            "What a bound or a rule left out, by name and reason.",
-            ["name", "reason"],
-            registry=registry,
-        )
+        self.lag = self._gauge("partition_lag_records", "Records not yet in flushed state.", where)
+        self.restore_seconds = self._gauge("partition_restore_seconds", "Last restore.", where)
+        self.state_keys = self._gauge("state_keys", "Keys in memory.", where)
+
+    def _counter(self, name: str, about: str, labels: Sequence[str] = ("source",)) -> Counter:
+        return Counter(f"backbeat_{name}_total", about, labels, registry=self.registry)
+
+    def _gauge(self, name: str, about: str, labels: Sequence[str]) -> Gauge:
+        return Gauge(f"backbeat_{name}", about, labels, registry=self.registry)
 
     def count(self, name: str, reason: str, n: int = 1) -> None:
         """The counter that pure folds are given."""

@@ -47,6 +47,8 @@ class Step:
         self.stores = tuple(stores)
         self.partitions: dict[int, Partition] = {}
         self._wake = asyncio.Event()
+        self.idle = asyncio.Event()
+        """Set while draining and nothing that was read is left to fold or flush."""
         self._working: Work | None = None
         self.draining = False
 
@@ -64,20 +66,15 @@ class Step:
         try:
             while True:
                 partition = await self._next_due(pump)
+                if partition is None:
+                    return
                 work = self._take(partition)
-                if work is None:
-                    continue
                 self._working = work
                 yield work
                 await self._finish(work)
                 self._working = None
         finally:
             pump.cancel()
-
-    @property
-    def is_working(self) -> bool:
-        """Whether a batch is being folded or flushed."""
-        return self._working is not None
 
     # -- records in -------------------------------------------------------------------------
 
@@ -114,9 +111,11 @@ class Step:
 
     # -- choosing work ----------------------------------------------------------------------
 
-    async def _next_due(self, pump: asyncio.Task[None]) -> Partition:
-        """The partition whose batch has been due longest."""
+    async def _next_due(self, pump: asyncio.Task[None]) -> Partition | None:
+        """The partition whose batch has been due longest; None when the worker has stopped."""
         while True:
+            if pump.done() and self.draining:
+                return None
             if pump.done():
                 leave_now(f"stream of step {self.name} ended", pump.exception())
             now = time.monotonic()
@@ -126,7 +125,9 @@ class Step:
                 if p.ready and not p.revoked
             ]
             deadlines.sort(key=_first)
-            if deadlines and deadlines[0][0] <= now:
+            if self.draining and not any(p.buffer for p in self.partitions.values()):
+                self.idle.set()
+            elif deadlines and deadlines[0][0] <= now:
                 return deadlines[0][1]
             wait = deadlines[0][0] - now if deadlines else TICK
             self._wake.clear()
@@ -145,7 +146,7 @@ class Step:
             return 0.0
         return partition.worked_at + TICK
 
-    def _take(self, partition: Partition) -> Work | None:
+    def _take(self, partition: Partition) -> Work:
         now = self.engine.now()
         records, end = partition.take(self.engine.settings.flush_records)
         partition.worked_at = time.monotonic()
@@ -285,6 +286,10 @@ class Step:
         await self.engine.seek(partition.tp, start)
         partition.ready = True
         self._wake.set()
+        metrics = self.engine.metrics
+        metrics.restore_seconds.labels(self.source, str(partition.tp.partition)).set(
+            partition.restore_seconds
+        )
         log.info(
             "%s[%s] restored in %.2f s: %d keys, reading from %d",
             self.topic, partition.tp.partition, partition.restore_seconds, len(state), start,

@@ -29,7 +29,7 @@ class Work:
         self.fold = fold
         try:
             self.outputs = fold(self.batch, self.partition.state.stores, self.now)
-        except Exception:  # noqa: BLE001 - the edge: no exception may leave an agent's loop
+        except Exception:
             self.error = traceback.format_exc(limit=20)
             log.exception(
                 "fold of %s[%s] failed on %d records",

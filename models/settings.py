@@ -67,7 +67,9 @@ class Settings(BaseSettings):
         description="JSON object token -> tenant. Without it only a loopback API starts, which "
         "then serves the first tenant.",
     )
-    metrics_host: str = Field("127.0.0.1", description="Address of the worker's metrics and health.")
+    metrics_host: str = Field(
+        "127.0.0.1", description="Address of the worker's metrics and health."
+    )
     metrics_port: int = Field(9101, description="Port of the worker's metrics and health; 0: none.")
     log_level: str = Field("info", description="Least level that is logged.")
     log_format: Literal["json", "text"] = Field("json", description="Shape of a log line.")

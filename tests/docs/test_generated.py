@@ -7,7 +7,16 @@ import pytest
 
 from cli.docs import documents, generate
 from models import records
-from models.records import Alert, DeadLetter, Delivery, Finding, LateEvent, Notification, Value, Window
+from models.records import (
+    Alert,
+    DeadLetter,
+    Delivery,
+    Finding,
+    LateEvent,
+    Notification,
+    Value,
+    Window,
+)
 from models.topics import TOPICS
 
 ALERT = Alert(

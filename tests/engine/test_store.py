@@ -46,9 +46,8 @@ def test_state_after_crashes_equals_a_plain_dict_fed_up_to_the_last_flush(steps)
     state = PartitionState([NUMBERS])
     live: dict[str, int] = {}
     flushed: dict[str, int] = {}
-    offset = flushed_offset = 0
-    for verb, key, value in steps:
-        offset += 1
+    flushed_offset = 0
+    for offset, (verb, key, value) in enumerate(steps, 1):
         if verb == "flush":
             log += state.freeze(offset, 0)
             flushed, flushed_offset = dict(live), offset

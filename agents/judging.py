@@ -1,0 +1,155 @@
+"""The judge: where windows meet detectors and rules. Pure; called once for each publication.
+
+It stands here because only the edges may know both ``ml`` and ``alerts``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from msgspec.structs import replace
+
+from alerts import rulestate
+from alerts.conditions import advance
+from alerts.rules import Rule
+from alerts.selection import RuleIndex
+from ml import registry
+from models.config import WindowSpec
+from models.flow import Output, State, StoreSpec
+from models.records import Finding, Value, Window, to_json
+from models.topics import ALERT_ID_HEADER, STREAM_HEADER
+from storage.series_rows import parse_group
+
+DETECTORS = "detectors"
+RULES = "rules"
+
+
+def _dump(detector: Any) -> bytes:
+    return bytes(detector.dump())
+
+
+JUDGE_STORES = (
+    StoreSpec(DETECTORS, _dump, registry.load),
+    StoreSpec(RULES, rulestate.encode, rulestate.decode),
+)
+
+
+class RuleBook:
+    """The rules in force: those of the configuration, overruled by those that users saved."""
+
+    def __init__(self, configured: Sequence[Rule], saved: Any = None) -> None:
+        self._configured = tuple(configured)
+        self._saved = saved
+        self._version = -1
+        self._index = RuleIndex(self._configured)
+
+    def index(self) -> RuleIndex:
+        """The rules by what they look at; made anew when a saved rule has changed."""
+        if self._saved is not None and self._saved.version != self._version:
+            self._version = self._saved.version
+            rules = {(rule.tenant, rule.id): rule for rule in self._configured}
+            rules |= {(rule.tenant, rule.id): rule for rule in self._saved.values()}
+            self._index = RuleIndex(rules.values())
+        return self._index
+
+
+class RuleJudge:
+    """Scores a window's values where its kind is detected on, then lets the rules look at it.
+
+    A detector scores every window and learns from those that do not overlap (a sliding window
+    repeats most of the one before). It learns from first publications only; a revision keeps the
+    band of the first one, and scores 0 if its value is now inside that band.
+    """
+
+    def __init__(self, book: RuleBook, detector: str = registry.DEFAULT) -> None:
+        self._book = book
+        self._detector = detector
+
+    def __call__(
+        self,
+        window: Window,
+        spec: WindowSpec,
+        state: State,
+        previous: Mapping[str, Value] | None = None,
+    ) -> tuple[Window, list[Output]]:
+        """The window with scores and bands, and the findings it brings."""
+        if spec.detect:
+            judged = (
+                self._rescore(window, previous) if window.revision else self._score(window, state)
+            )
+            window = replace(window, values=judged)
+        findings = self._findings(window, state)
+        return window, [_output(finding) for finding in findings]
+
+    def _score(self, window: Window, state: State) -> dict[str, Value]:
+        detectors = state[DETECTORS]
+        learns = window.start % window.size == 0
+        judged = {}
+        for measure, value in window.values.items():
+            if value.value is None:
+                judged[measure] = value
+                continue
+            key = f"{window.stream}/{window.size}@{series_key(window.group, measure)}"
+            detector = detectors.get(key)
+            if detector is None:
+                detector = registry.create(self._detector)
+            verdict = detector.score(value.value, window.start)
+            judged[measure] = replace(
+                value,
+                score=verdict.score,
+                low=verdict.low,
+                high=verdict.high,
+                learning=verdict.score is None,
+            )
+            if learns:
+                detector.learn(value.value, window.start)
+                detectors[key] = detector
+        return judged
+
+    def _rescore(self, window: Window, previous: Mapping[str, Value] | None) -> dict[str, Value]:
+        if previous is None:
+            return window.values
+        return {m: _with_band(v, previous.get(m)) for m, v in window.values.items()}
+
+    def _findings(self, window: Window, state: State) -> list[Finding]:
+        states = state[RULES]
+        found: list[Finding] = []
+        for rule in self._book.index().rules_for(window):
+            value = window.values.get(rule.measure)
+            if value is None:
+                continue
+            series = series_key(window.group, rule.measure)
+            key = f"{rule.id}/{window.size}@{window.stream}@{series}"
+            before = states.get(key)
+            after, findings = advance(rule, before, window, value, series)
+            if after is None:
+                states.pop(key, None)
+            elif after is not before:
+                states[key] = after
+            found += findings
+        return found
+
+
+@lru_cache(maxsize=100_000)
+def series_key(group: str, measure: str) -> str:
+    """The key of one measure of a group instance."""
+    return parse_group(group).series_key(measure)
+
+
+def _with_band(value: Value, first: Value | None) -> Value:
+    if first is None or value.value is None:
+        return value
+    score = first.score
+    if score is not None and first.low is not None and first.high is not None:
+        score = 0.0 if first.low <= value.value <= first.high else score
+    return replace(value, score=score, low=first.low, high=first.high, learning=first.learning)
+
+
+def _output(finding: Finding) -> Output:
+    headers = (
+        (ALERT_ID_HEADER, finding.incident.encode()),
+        (STREAM_HEADER, finding.stream.encode()),
+    )
+    return Output("findings", finding.tenant.encode(), to_json(finding), headers)
