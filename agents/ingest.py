@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from tables.ingest import INGEST_STORES, IngestConfig, fold_metrics, fold_plays
+from tables.ingest import METRIC_STORES, PLAY_STORES, IngestConfig, fold_metrics, fold_plays
 
 from engine import EngineApp
 
 
 def declare(app: EngineApp, config: IngestConfig) -> None:
     """Declare the two ingest agents."""
-    plays = app.step("plays", "plays", INGEST_STORES)
-    metrics = app.step("metrics", "metrics", INGEST_STORES)
+    plays = app.step("plays", "plays", PLAY_STORES)
+    metrics = app.step("metrics", "metrics", METRIC_STORES)
     fold_play_batch = partial(fold_plays, config=config)
     fold_metric_batch = partial(fold_metrics, config=config)
 

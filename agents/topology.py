@@ -54,7 +54,9 @@ def create_app(settings: Settings) -> EngineApp:
             IngestConfig(
                 series=series,
                 tenants=frozenset(settings.tenants),
-                partitions=settings.partitions,
+                partials=settings.partitions,
+                sources=settings.partitions,
+                forwarding=True,
                 counters=count,
             ),
         )
