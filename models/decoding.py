@@ -15,7 +15,7 @@ of these reasons (each labels a counter, and names the dead letter):
 ``empty_text``    a text that names something is empty
 ``text_too_long`` a text is longer than ``MAX_TEXT`` characters
 ``out_of_range``  a number that cannot be: negative, or longer than a day
-``not_finite``    a metric value that is NaN or infinite, or too large for its sums
+``not_finite``    a metric value that is NaN or infinite, or too large for a double
 ``bad_time``      neither RFC 3339 with an offset nor epoch milliseconds
 ``before_2000``   a time before the year 2000: a clock that was never set, or seconds
 ``bad_country``   not an ISO 3166-1 alpha-2 code
@@ -55,8 +55,6 @@ MAX_SPAN_MS = 86_400_000
 
 YEAR_2000 = 946_684_800_000
 YEAR_10000 = 253_402_300_800_000
-MAX_METRIC = 1e15
-"""Sums are kept in integer micro-units; beyond this a double has no micro-units to keep."""
 
 _SHORT = 1024
 """Values up to this size cannot nest deep enough to matter: two bytes a level."""
@@ -154,9 +152,7 @@ def decode_metrics(values: Sequence[bytes | None]) -> list[Metric | Rejected]:
     return _decode_all(values, _read_metric)
 
 
-def _decode_all(
-    values: Sequence[bytes | None], read: Callable[[bytes], _E]
-) -> list[_E | Rejected]:
+def _decode_all(values: Sequence[bytes | None], read: Callable[[bytes], _E]) -> list[_E | Rejected]:
     out: list[_E | Rejected] = []
     for value in values:
         if value is None:
@@ -191,10 +187,6 @@ def _read_play(value: bytes) -> Play:
 
 def _read_metric(value: bytes) -> Metric:
     w = _metric_wire(value)
-    if not -MAX_METRIC <= w.value <= MAX_METRIC:
-        raise _RejectError(
-            "not_finite", f"value {w.value} is not within ±{MAX_METRIC:g}; rescale its unit"
-        )
     return Metric(w.tenant_id, w.name, w.value, _epoch_ms(w.at), w.tags, w.event_id)
 
 

@@ -58,12 +58,14 @@ def _redis_url(settings: Settings) -> str:
 
 def _influx_sink(settings: Settings, series: SeriesConfig) -> Sink:
     if settings.influxdb_url is None or settings.influxdb_token is None:
-        msg = "role influxdb needs BACKBEAT_INFLUXDB_URL and BACKBEAT_INFLUXDB_TOKEN (user:password)"
+        msg = (
+            "role influxdb needs BACKBEAT_INFLUXDB_URL and BACKBEAT_INFLUXDB_TOKEN (user:password)"
+        )
         raise ConfigurationError(msg)
     return InfluxSink(
         settings.influxdb_url,
         settings.influxdb_token.get_secret_value(),
-        settings.influxdb_org,
-        settings.influxdb_bucket,
         series,
+        settings.influxdb_bucket,
+        settings.influxdb_org,
     )

@@ -22,13 +22,18 @@ class Position(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What a sink is given at once; ``positions`` are where the topics stand after it."""
+    """What a sink is given at once; ``positions`` are where the topics stand after it.
+
+    ``alert_offsets`` says for each of ``alerts`` in which partition and at which offset of its
+    topic it was; only a sink that passes alerts on (Redis) needs it.
+    """
 
     windows: Sequence[Window] = ()
     findings: Sequence[Finding] = ()
     alerts: Sequence[Alert] = ()
     deliveries: Sequence[Delivery] = ()
     positions: Sequence[Position] = ()
+    alert_offsets: Sequence[tuple[int, int]] = ()
 
 
 class Sink(Protocol):
@@ -59,6 +64,18 @@ class Sink(Protocol):
         ...
 
 
+class Positioned(Protocol):
+    """Queries that know how far the topics had been stored when they were asked.
+
+    What a stream of alerts must go on from after a snapshot: asked for first, it is never ahead
+    of what the snapshot holds.
+    """
+
+    async def positions(self) -> Mapping[tuple[str, int], int]:
+        """(topic, partition) -> next offset."""
+        ...
+
+
 class SeriesInfo(NamedTuple):
     """A series that has been seen. ``group`` is the key of its windows, ``measure`` its value."""
 
@@ -76,7 +93,11 @@ class SeriesInfo(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One (down-sampled) window of a series; times in epoch ms."""
+    """One (down-sampled) window of a series; times in epoch ms.
+
+    Where windows are missing between two others, one point without a value, of weight 0, spans
+    the gap.
+    """
 
     start: int
     end: int
@@ -105,7 +126,11 @@ class AlertFilter(NamedTuple):
 
 
 class Queries(Protocol):
-    """What the API asks. ``cursor`` is opaque; None begins, and a returned None is the end."""
+    """What the API asks. ``cursor`` is opaque; None begins, and a returned None is the end.
+
+    Limits are held within 1 and ``storage.cursors.MAX_LIMIT``; a cursor that a listing did not
+    give out raises ``storage.cursors.InvalidCursorError``.
+    """
 
     async def alerts(
         self, tenant: str, where: AlertFilter, limit: int, cursor: str | None
@@ -140,24 +165,40 @@ class Queries(Protocol):
         cursor: str | None,
         stream: str | None = None,
     ) -> tuple[Sequence[SeriesInfo], str | None]:
-        """Series whose key contains ``text`` and that have all ``tags``; busiest first."""
+        """Series whose key or tags contain ``text`` (in any case) and that have all ``tags``.
+
+        Busiest first, by weight and then by key; one whose weight changes between two pages may
+        come twice or not at all.
+        """
         ...
 
     async def windows(
-        self, tenant: str, series: str, stream: str, since: int, until: int, step: int | None,
-        size: int | None, limit: int,
+        self,
+        tenant: str,
+        series: str,
+        stream: str,
+        since: int,
+        until: int,
+        step: int | None,
+        size: int | None,
+        limit: int,
     ) -> Sequence[Point]:
-        """A series' windows with start in [since, until), oldest first.
+        """A series' windows with start in [since, until), oldest first, at most ``limit``.
 
-        ``size`` picks the window size (None: the finest tumbling size that fits ``step`` or
-        ``limit``). ``step``: points per that many ms. Down-sampling sums counts (measures whose
-        weight is their value), takes the weighted mean of the rest, and keeps minimum and maximum.
+        ``size`` picks the window size. Without it: the longest tumbling size that divides
+        ``step``, or with no ``step`` the finest that needs no more than ``limit`` points; in both
+        cases one that is still kept for the range. ``step``: points per that many ms.
+        Down-sampling sums counts, takes the weighted mean of the rest, and keeps minimum and
+        maximum (of measures that are not counts) and the highest score.
         """
         ...
 
 
 class LatestValues(Protocol):
-    """The newest window of each group, for fast reading; a cache, never the truth."""
+    """The newest window of each group, for fast reading; a cache, never the truth.
+
+    Newest: the latest start; of two that start together the finer; of one the last revision.
+    """
 
     async def latest(self, tenant: str, groups: Sequence[str]) -> Mapping[str, Window]:
         """The newest live window of each of the groups that has one."""

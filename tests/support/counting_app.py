@@ -16,7 +16,7 @@ from models.topics import TOPICS
 COUNTS = StoreSpec("counts", msgspec.msgpack.encode, msgspec.msgpack.Decoder(int).decode)
 
 
-def count(batch: Batch, state: State, now: int) -> list[Output]:  # noqa: ARG001
+def count(batch: Batch, state: State, now: int) -> list[Output]:
     """One count per key; outputs the key's new count once a batch."""
     counts = state["counts"]
     touched = {}

@@ -1,0 +1,70 @@
+"""Which rules look at a window: asked for every window, so the answer is remembered per group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from alerts.rules import Rule
+from models.config import METRIC_PREFIX, group_name
+from models.records import Window
+from models.series import SeriesKey, parse_key
+
+_REMEMBERED = 50_000
+
+
+class RuleIndex:
+    """The rules of one moment, by (group name, window size). Make a new one when rules change."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules = tuple(rules)
+        self._plays: dict[tuple[str, int], list[Rule]] = {}
+        self._metrics: list[Rule] = []
+        self._known: dict[tuple[str, int, int], tuple[Rule, ...]] = {}
+        for rule in self.rules:
+            if rule.tags is None:
+                self._metrics.append(rule)
+            elif rule.size is not None:
+                self._plays.setdefault((group_name(rule.tags), rule.size), []).append(rule)
+
+    def rules_for(self, window: Window) -> tuple[Rule, ...]:
+        """The rules that look at this window, in the order they were given."""
+        asked = (window.group, window.size, window.slide)
+        known = self._known.get(asked)
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            known = self._known[asked] = self._select(window)
+        return known
+
+    def _select(self, window: Window) -> tuple[Rule, ...]:
+        key = parse_key(window.group)
+        if key.name.startswith(METRIC_PREFIX):
+            name = key.name.removeprefix(METRIC_PREFIX)
+            candidates = [
+                r
+                for r in self._metrics
+                if fnmatchcase(name, r.metric or "*") and _is_window_of(r, window)
+            ]
+        else:
+            candidates = self._plays.get((key.name, window.size), [])
+        return tuple(r for r in candidates if _matches(r, key))
+
+
+def rules_for(window: Window, rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """The rules that look at one window; for many windows, keep a :class:`RuleIndex`."""
+    return RuleIndex(rules).rules_for(window)
+
+
+def _is_window_of(rule: Rule, window: Window) -> bool:
+    """A metric's pane is its tumbling window, whatever size its spacing gave it."""
+    if rule.size is None:
+        return window.size == window.slide
+    return rule.size == window.size
+
+
+def _matches(rule: Rule, key: SeriesKey) -> bool:
+    tags = dict(key.tags)
+    return rule.tenant in {"", key.tenant} and all(
+        tag in tags and fnmatchcase(tags[tag], glob) for tag, glob in rule.match.items()
+    )

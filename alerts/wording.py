@@ -1,0 +1,165 @@
+"""Findings in words: measure names, units, numbers and durations as a person on call reads them.
+
+Separate so that the wording can change, and be read by its golden file, without the decisions.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+from alerts.rules import PLACEHOLDER, Rule
+from models.records import Value
+
+_NAMES = {
+    "completion": "share played",
+    "startup_p50": "start-up p50",
+    "startup_p95": "start-up p95",
+}
+_PLURAL = frozenset({"count", "distinct"})
+_COMPARED = {
+    ">": ("above", "not above"),
+    ">=": ("at or above", "below"),
+    "<": ("below", "not below"),
+    "<=": ("at or below", "above"),
+}
+_NARROW = "–"
+
+
+def breach_reason(rule: Rule, subject: str, value: Value, lasted: int) -> str:
+    """Why an alert is pending or firing: the value, what it should be, and for how long (ms).
+
+    Such as ``error rate of ios × FR is 31.2 %, above 5 %, for 20 s``.
+    """
+    duration = f", for {duration_text(lasted)}" if lasted else ""
+    return f"{_is(rule, subject, value)}, {_norm(rule, value)}{duration}"
+
+
+def resolved_reason(rule: Rule, subject: str, value: Value, quiet: int, peak: float | None) -> str:
+    """Why an alert has ended: the value now, for how long it has been normal (ms), the worst."""
+    norm = _calm(rule, value)
+    worst = f"; it was {number(rule, peak)} at worst" if peak is not None else ""
+    return f"{_is(rule, subject, value)}, {norm}, for {duration_text(quiet)}{worst}"
+
+
+def gap_reason(subject: str, gap: int) -> str:
+    """Why an alert has ended without a normal value: no data for ``gap`` ms."""
+    return f"{subject}: no data for {duration_text(gap)}, so nothing shows that it goes on"
+
+
+def retracted_reason(rule: Rule, subject: str, value: Value, start: int) -> str:
+    """Why an alert is taken back: late events changed the window that began at ``start``."""
+    norm = _calm(rule, value)
+    got = "without data" if value.value is None else f"{number(rule, value.value)}, {norm}"
+    return f"late events changed the window of {clock(start)}: {subject} was {got}"
+
+
+def subject_text(rule: Rule, name: str, tags: Mapping[str, str]) -> str:
+    """What it is about: ``start-up p95 of ios × FR``.
+
+    The group's tags come in the order the rule was written in; a metric's by their names.
+    ``name`` is the series' (a metric's own name; a measure's otherwise).
+    """
+    order = sorted(tags) if rule.tags is None else [t for t in rule.tags if t in tags]
+    label = _NAMES.get(name, name if rule.tags is None else name.replace("_", " "))
+    where = " × ".join(tags[t] for t in order)
+    return f"{label} of {where}" if where else label
+
+
+def summary_text(rule: Rule, subject: str, tags: Mapping[str, str]) -> str:
+    """The rule's summary with its ``{tag}`` filled in; without one, what it is about."""
+    if not rule.summary:
+        return f"{subject[:1].upper()}{subject[1:]}: {rule.id.replace('-', ' ')}"
+    return PLACEHOLDER.sub(lambda m: tags.get(m[1], m[0]), rule.summary)
+
+
+def number(rule: Rule, value: float, *, unit: bool = True) -> str:
+    """A value of the rule's measure: ``31.2 %``, ``4,210 ms``, ``1,204``, ``0.0123``."""
+    if rule.measure_kind == "ratio":
+        text, suffix = _plain(value * 100, 1), " %"
+    elif rule.unit:
+        text, suffix = _plain(value, 0 if abs(value) >= 100 else 1), f" {rule.unit}"
+    elif rule.measure_kind in _PLURAL:
+        text, suffix = _plain(value, 0 if abs(value) >= 10 else 1), ""
+    else:
+        text, suffix = _significant(value), ""
+    return text + (suffix if unit else "")
+
+
+def duration_text(ms: int) -> str:
+    """A duration in at most two units: ``50 s``, ``2 min``, ``1 h 5 min``, ``3 d``."""
+    parts = []
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)):
+        count, ms = divmod(ms, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    if not parts:
+        return f"{ms} ms"
+    return " ".join(parts[:2])
+
+
+def clock(ms: int) -> str:
+    """An instant as ``2026-01-31 12:00:10 UTC``."""
+    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _is(rule: Rule, subject: str, value: Value) -> str:
+    verb = "are" if rule.measure_kind in _PLURAL else "is"
+    shown = "without data" if value.value is None else number(rule, value.value)
+    return f"{subject} {verb} {shown}"
+
+
+def _norm(rule: Rule, value: Value) -> str:
+    if rule.kind == "threshold":
+        return f"{_COMPARED[rule.op][0]} {_limit(rule)}"
+    if value.value is None or value.low is None or value.high is None:
+        return f"unusual (surprise {_plain(value.score or 0.0, 1)})"
+    band = _band(rule, value)
+    if value.low <= value.value <= value.high:
+        return f"within {band} but unusual for its time or course"
+    return f"expected {band}"
+
+
+def _calm(rule: Rule, value: Value) -> str:
+    """Why a value does not breach. A new level can have become usual outside the old band."""
+    if rule.kind == "threshold":
+        return f"{_COMPARED[rule.op][1]} {_limit(rule)}"
+    got, low, high = value.value, value.low, value.high
+    if got is None or low is None or high is None or not low <= got <= high:
+        return "no longer unusual"
+    return f"as expected ({_band(rule, value)})"
+
+
+def _limit(rule: Rule) -> str:
+    return number(rule, rule.threshold)
+
+
+def _band(rule: Rule, value: Value) -> str:
+    """``1,150–1,480``; the unit stands with the value beside it."""
+    if value.low is None or value.high is None:
+        return "no band yet"
+    low, high = number(rule, value.low, unit=False), number(rule, value.high, unit=False)
+    if low == high:
+        return low
+    if value.low < 0:
+        return f"{low} to {high}"
+    return f"{low}{_NARROW}{high}"
+
+
+def _plain(value: float, decimals: int) -> str:
+    """Thousands with commas, no trailing zeros, a true minus."""
+    text = f"{value:,.{decimals}f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in {"-0", ""} else text.replace("-", "−")
+
+
+def _significant(value: float) -> str:
+    """Four significant digits, exponents only where zeros would have to be counted."""
+    size = abs(value)
+    if size and (size < 1e-4 or size >= 1e12):
+        return f"{value:.3e}".replace("-", "−")
+    if size >= 1000:
+        return _plain(value, 0)
+    decimals = 3 if size >= 1 or not size else 6
+    return _plain(float(f"{value:.4g}"), decimals)

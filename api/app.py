@@ -1,0 +1,168 @@
+"""The composition root of the API: the only place where its parts are made and joined.
+
+``create_api`` takes every collaborator as an argument, so that tests bring twins from memory;
+``create_default_api`` makes the real ones from the environment, for
+``uvicorn --factory api.app:create_default_api``.
+"""
+
+from __future__ import annotations
+
+import logging.config
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import openapi, problems
+from api.context import ApiContext
+from api.handlers import alerts, health, ingest, overview, page, readings, series, session
+from api.metrics import ApiMetrics
+from api.middleware import Envelope
+from api.security import create_authenticator
+from api.services.alerts import AlertReader
+from api.services.health import HealthChecker
+from api.services.ingest import Ingest
+from api.services.lag import KafkaLag, LagProbe
+from api.services.overview import OverviewReader
+from api.services.producer import EventProducer, KafkaProducer
+from api.services.readings import ReadingsHub
+from api.services.series import SeriesReader
+from api.services.starter import Starter
+from api.services.stream import HEARTBEAT_S, AlertStream
+from models.config import SeriesConfig, load_series_config
+from models.logs import logging_config
+from models.settings import Settings
+from storage.feeds import AlertFeed
+from storage.kafka_feed import KafkaAlertFeed
+from storage.protocols import LatestValues, Positioned, Queries
+from storage.redis import RedisLatest
+from storage.redis_feed import RedisAlertFeed
+from storage.sqlite_queries import SqliteQueries
+
+VERSION = "1"
+
+Release = Callable[[], Awaitable[None]]
+"""Closes a collaborator that has no start."""
+
+
+def now_ms() -> int:
+    """The wall clock, in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def create_api(  # noqa: PLR0913 - the collaborators are the point
+    settings: Settings,
+    *,
+    queries: Queries,
+    feed: AlertFeed,
+    positions: Positioned | None = None,
+    latest: LatestValues | None = None,
+    producer: EventProducer | None = None,
+    lag: LagProbe | None = None,
+    series: SeriesConfig | None = None,
+    clock: Callable[[], int] = now_ms,
+    heartbeat: float = HEARTBEAT_S,
+    releases: Sequence[Release] = (),
+) -> FastAPI:
+    """The API over its collaborators, which it starts and stops with itself.
+
+    ``positions`` says how far the store has come in the topics, for snapshots that miss nothing.
+    Without a ``producer`` events are refused (503); without ``lag`` readiness knows no readers.
+    ``releases`` are called at the very end.
+
+    Raises:
+        ConfigurationError: settings that would open the API to everybody, or cannot be used.
+    """
+    authenticator = create_authenticator(settings)
+    metrics = ApiMetrics()
+    reader = SeriesReader(queries, series or load_series_config(settings.series_config))
+    stream = AlertStream(
+        feed,
+        queries,
+        positions,
+        metrics,
+        topic=settings.topic("alerts"),
+        heartbeat=heartbeat,
+    )
+    starters = [stream.connection]
+    if producer is not None:
+        starters.append(Starter("producer", producer, required=False))
+    if lag is not None:
+        starters.append(Starter("lag", lag, required=False))
+    context = ApiContext(
+        authenticator=authenticator,
+        clock=clock,
+        metrics=metrics,
+        alerts=AlertReader(queries),
+        series=reader,
+        overview=OverviewReader(queries, reader),
+        ingest=Ingest(producer, metrics),
+        stream=stream,
+        readings=ReadingsHub(queries, latest, metrics, clock),
+        health=HealthChecker(queries, settings.tenants[0], starters, lag),
+    )
+    return _assemble(context, starters, releases)
+
+
+def _assemble(
+    context: ApiContext, starters: Sequence[Starter], releases: Sequence[Release]
+) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        for starter in starters:
+            starter.begin()
+        yield
+        await context.readings.stop()
+        for starter in starters:
+            await starter.end()
+        for release in releases:
+            await release()
+
+    app = FastAPI(
+        title="Backbeat",
+        version=VERSION,
+        description="Series, windows and alerts of a music-streaming service, as they happen.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.context = context
+    app.add_middleware(Envelope, metrics=context.metrics)
+    problems.install(app)
+    openapi.install(app)
+    for handlers in (overview, alerts, series, ingest, session, health, readings, page):
+        app.include_router(handlers.router)
+    app.mount("/web", page.PageFiles(directory=page.WEB), name="web")
+    return app
+
+
+def create_default_api() -> FastAPI:
+    """The API as the environment (``BACKBEAT_*``) asks for it.
+
+    Nothing is connected yet: connections are made, and kept being tried, once it runs.
+    """
+    settings = Settings()
+    logging.config.dictConfig(logging_config(settings))
+    series = load_series_config(settings.series_config)
+    queries = SqliteQueries(settings.sqlite_file, series)
+    latest: RedisLatest | None = None
+    feed: AlertFeed = KafkaAlertFeed(settings.bootstrap, settings.topic("alerts"))
+    releases: list[Release] = [queries.close]
+    if settings.redis_url is not None:
+        url = settings.redis_url.get_secret_value()
+        feed, latest = RedisAlertFeed(url), RedisLatest(url)
+        releases.append(latest.close)
+    return create_api(
+        settings,
+        queries=queries,
+        positions=queries,
+        feed=feed,
+        latest=latest,
+        producer=KafkaProducer(settings),
+        lag=KafkaLag(settings),
+        series=series,
+        releases=releases,
+    )

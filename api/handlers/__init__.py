@@ -1,0 +1,1 @@
+"""Routes: they translate HTTP and leave every decision to ``api.services``."""

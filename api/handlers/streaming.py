@@ -1,0 +1,28 @@
+"""The response that carries server-sent events to one client, and drops it when it stops reading."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import SendTimeoutError
+from starlette.types import Receive, Scope, Send
+
+from api.metrics import ApiMetrics
+
+SEND_TIMEOUT_S = 10.0
+"""How long one event may wait for the client's socket."""
+
+
+class AlertEventResponse(EventSourceResponse):
+    """Server-sent events with our own heartbeat, which renews the id to resume from."""
+
+    def __init__(self, events: AsyncIterator[ServerSentEvent], metrics: ApiMetrics) -> None:
+        super().__init__(events, ping=0, send_timeout=SEND_TIMEOUT_S)
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
+            self._metrics.subscribers_dropped.labels("sse", "blocked").inc()

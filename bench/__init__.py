@@ -1,0 +1,1 @@
+"""Benchmarks. Each prints what it measured with its definition, and can write it as JSON."""

@@ -1,0 +1,1 @@
+"""The ``backbeat`` command. Thin: options in, text and exit codes out; the work is elsewhere."""

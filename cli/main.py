@@ -1,0 +1,49 @@
+"""The registration of every command, and what becomes of an error."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import sys
+
+import typer
+
+from cli import doctor, replay, simulate, tail, up
+from models.errors import BackbeatError
+
+app = typer.Typer(
+    name="backbeat",
+    help="Anomaly detection over Kafka streams, for music streaming services.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("up")(up.command)
+app.command("simulate")(simulate.command)
+app.command("replay")(replay.command)
+app.command("tail")(tail.command)
+app.command("doctor")(doctor.command)
+
+
+@app.command("docs")
+def docs() -> None:
+    """Write the generated parts of the documentation anew."""
+    if importlib.util.find_spec("cli.docs") is None:
+        raise BackbeatError("this copy of Backbeat has no cli/docs.py, which writes them")
+    importlib.import_module("cli.docs").generate()
+
+
+def main() -> None:
+    """Run the command line; a failure we know is one line and exit code 1."""
+    # What aiokafka has to say about a broker that is not there, the commands say themselves.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    try:
+        app(prog_name="backbeat")
+    except BackbeatError as exc:
+        print(f"backbeat: {exc}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # `backbeat tail | head`
+        with contextlib.suppress(OSError):
+            sys.stdout.close()
+        sys.exit(0)

@@ -1,0 +1,1 @@
+"""Data from elsewhere, read into plain values: series from files and from River's data sets."""

@@ -1,0 +1,56 @@
+"""The range a value was expected in: an exponential mean and absolute deviation, robustly learned.
+
+Separate from the score: the band explains an alert in the series' own unit; what is surprising is
+decided by novelty, which needs no shape of a distribution.
+"""
+
+from __future__ import annotations
+
+RATE = 0.1
+"""Weight of the newest value in the centre; a daily curve of five-minute samples is followed."""
+
+SPREAD_RATE = 0.05
+REACH = 4.0
+"""Half the band's width in mean absolute deviations; of normal noise, 1 in 700 lies outside."""
+
+_LEAST = 0.001
+"""A value moves the band by at least this part of its distance, or a constant could never change."""
+
+
+class Band:
+    """Centre and spread of what is normal; a value far outside moves them only as far as one at
+    the band's edge would, so an incident does not become the expectation at once.
+    """
+
+    __slots__ = ("centre", "seen", "signed", "spread")
+
+    def __init__(
+        self, centre: float = 0.0, spread: float = 0.0, seen: int = 0, signed: bool = False
+    ) -> None:
+        self.centre = centre
+        self.spread = spread
+        self.seen = seen
+        self.signed = signed
+
+    def limits(self) -> tuple[float, float]:
+        """(low, high); low is not below 0 while no negative value was ever seen."""
+        reach = REACH * self.spread
+        low = self.centre - reach
+        return (low if self.signed else max(low, 0.0)), self.centre + reach
+
+    def learn(self, value: float) -> None:
+        """Move towards a finite value."""
+        self.signed = self.signed or value < 0
+        if self.seen == 0:
+            self.centre = value
+        off = value - self.centre
+        rate, spread_rate = max(RATE, 1 / (self.seen + 1)), max(SPREAD_RATE, 1 / (self.seen + 1))
+        reach = max(REACH * self.spread, _LEAST * abs(off)) if self.seen > REACH else abs(off)
+        off = min(max(off, -reach), reach)
+        self.centre += rate * off
+        self.spread += spread_rate * (abs(off) - self.spread)
+        self.seen += 1
+
+    def dump(self) -> list[float | int | bool]:
+        """The state as plain values."""
+        return [self.centre, self.spread, self.seen, self.signed]

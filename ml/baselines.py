@@ -1,0 +1,107 @@
+"""Trivial detectors to compare with: whoever does not beat them has shown nothing."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from ml.protocol import Verdict
+from models.errors import StateError
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Metronome:
+    """Fires blindly: scores 1 at every ``every``-th value and 0 at the others."""
+
+    name = "metronome/1"
+
+    def __init__(self, every: int = 600) -> None:
+        self.every = every
+        self._seen = 0
+
+    def score(self, value: float, at: int) -> Verdict:
+        """Judge by the count alone."""
+        _finite(value)
+        return Verdict(float((self._seen + 1) % self.every == 0), None, None)
+
+    def learn(self, value: float, at: int) -> None:
+        """Count."""
+        _finite(value)
+        self._seen += 1
+
+    def dump(self) -> bytes:
+        """The state, msgpack."""
+        return _encode([self.name, self.every, self._seen])
+
+    @classmethod
+    def load(cls, state: list[Any]) -> Metronome:
+        """The detector that was dumped; StateError if it is not one."""
+        try:
+            _, every, seen = state
+            detector = cls(int(every))
+            detector._seen = int(seen)
+        except (TypeError, ValueError) as exc:
+            msg = f"state of {cls.name} is damaged: {exc}"
+            raise StateError(msg) from exc
+        return detector
+
+
+class ZScore:
+    """Distance from an exponentially weighted mean in exponentially weighted deviations."""
+
+    name = "zscore/1"
+
+    def __init__(self, rate: float = 0.02, min_n_samples: int = 50) -> None:
+        self.rate = rate
+        self.min_n_samples = min_n_samples
+        self._seen = 0
+        self._mean = 0.0
+        self._variance = 0.0
+
+    def score(self, value: float, at: int) -> Verdict:
+        """Judge a finite value; learning until ``min_n_samples`` were seen."""
+        value = _finite(value)
+        if self._seen < self.min_n_samples:
+            return Verdict(None, None, None)
+        deviation = math.sqrt(self._variance)
+        off = value - self._mean
+        score = abs(off) / deviation if deviation else (0.0 if off == 0 else 100.0)
+        low, high = self._mean - 3 * deviation, self._mean + 3 * deviation
+        return Verdict(score, low, high, (value > high) - (value < low))
+
+    def learn(self, value: float, at: int) -> None:
+        """Move mean and variance towards a finite value (West's incremental form)."""
+        value = _finite(value)
+        rate = max(self.rate, 1 / (self._seen + 1))
+        off = value - self._mean
+        self._mean += rate * off
+        self._variance = (1 - rate) * (self._variance + rate * off * off)
+        self._seen += 1
+
+    def dump(self) -> bytes:
+        """The state, msgpack."""
+        state = (self.rate, self.min_n_samples, self._seen, self._mean, self._variance)
+        return _encode([self.name, *state])
+
+    @classmethod
+    def load(cls, state: list[Any]) -> ZScore:
+        """The detector that was dumped; StateError if it is not one."""
+        try:
+            _, rate, min_n_samples, seen, mean, variance = state
+            detector = cls(float(rate), int(min_n_samples))
+            detector._seen, detector._mean = int(seen), float(mean)
+            detector._variance = float(variance)
+        except (TypeError, ValueError) as exc:
+            msg = f"state of {cls.name} is damaged: {exc}"
+            raise StateError(msg) from exc
+        return detector
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        msg = f"a detector takes finite values, not {value}; keep gaps away from it"
+        raise ValueError(msg)
+    return min(max(float(value), -1e150), 1e150)

@@ -1,0 +1,181 @@
+"""One context of the novelty detector: how often its cells were visited, and how novel it is lately.
+
+A context counts one quantity (a value, a level, a jump ...) in the cells of a power-of-two grid
+that follows the quantity's running range. Cells of twice the size are pairs of cells, so the grid
+coarsens by adding counts and forgets nothing by it. Separate from the detector because all of its
+memory is here.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from typing import Any
+
+CELLS = 16
+"""Cells of a grid; the range takes up half of them to all. Finer grids find noise novel."""
+
+_SHIFTS = (-500, 520)
+"""Bounds of a cell's size, as powers of two: products with values stay finite."""
+
+_FIRST = 24
+"""The first cell is this many powers of two smaller than the first value."""
+
+FAMILIAR = 20
+"""Visits to a time of day until what is new in it can surprise: before, everything is."""
+
+_RANGE_BITS = 5
+_EPSILON = 0.01
+"""Novelty that is always expected: a stream that repeats itself for ever would else be infinitely
+surprised by its first new value."""
+
+
+class Context:
+    """Counts of one quantity over cells x ``buckets`` (times of day), and its novelty rates.
+
+    ``short`` and ``long`` are exponentially weighted means of the raw novelty,
+    1 / (1 + visits to the cell).
+    """
+
+    __slots__ = (
+        "_base",
+        "_counts",
+        "_high",
+        "_low",
+        "_scale",
+        "_shift",
+        "_visits",
+        "buckets",
+        "long",
+        "short",
+    )
+
+    def __init__(self, buckets: int = 1) -> None:
+        self.buckets = buckets
+        self.short = 0.0
+        self.long = 0.0
+        self._counts = array("f", bytes(4 * CELLS * buckets))
+        self._visits = [0] * buckets if buckets > 1 else None
+        self._shift: int | None = None
+        self._scale = 0.0
+        self._base = self._low = self._high = 0
+
+    def novelty(self, quantity: float, bucket: int, weight: float) -> float:
+        """1 for a cell never seen, towards 0 with visits. ``weight`` is what one visit counts now.
+
+        In a time of day that is not familiar yet, as much as usual.
+        """
+        if self._shift is None:
+            return 1.0
+        if self._visits is not None and self._visits[bucket] < FAMILIAR:
+            return self.long
+        cell = math.floor(quantity * self._scale) - self._base
+        if 0 <= cell < CELLS:
+            return 1.0 / (1.0 + self._counts[cell * self.buckets + bucket] / weight)
+        return 1.0
+
+    def surprise(self, novelty: float, width: float) -> float:
+        """How far the short rate with this novelty lies above the long one, in deviations, >= 0.
+
+        The rate of rare events is close to Poisson; an exponential mean over ``width`` points has
+        the variance rate / (2 width).
+        """
+        short = self.short + (novelty - self.short) / width
+        if short <= self.long:
+            return 0.0
+        return (short - self.long) / math.sqrt((self.long + _EPSILON) / (2.0 * width))
+
+    def learn(
+        self, quantity: float, bucket: int, weight: float, novelty: float, width: float, span: int,
+        *, settling: bool,
+    ) -> None:  # fmt: skip
+        """Count a visit of ``weight`` and move the rates; ``span`` is the long rate's length."""
+        if self._visits is not None and self._visits[bucket] < FAMILIAR:
+            self._visits[bucket] += 1
+        self.short += (novelty - self.short) / width
+        self.long += (novelty - self.long) / span
+        if self._shift is None:
+            shift = math.frexp(quantity)[1] - _FIRST if quantity else _SHIFTS[0]
+            self._coarsen_to(min(max(shift, _SHIFTS[0]), _SHIFTS[1]))
+            self._low = self._high = math.floor(quantity * self._scale)
+            self._base = self._low - CELLS // 2
+        elif not self._make_room(math.floor(quantity * self._scale), settling=settling):
+            return
+        cell = math.floor(quantity * self._scale) - self._base
+        self._counts[cell * self.buckets + bucket] += weight
+
+    def age(self, weight: float) -> None:
+        """Divide all counts by ``weight``, when what one visit counts starts from 1 again."""
+        for i, count in enumerate(self._counts):
+            self._counts[i] = count / weight
+
+    def dump(self) -> list[Any]:
+        """The state as plain values; only cells of the running range are kept."""
+        first = (self._low - self._base) * self.buckets
+        last = (self._high - self._base + 1) * self.buckets
+        used = self._counts[first:last].tobytes() if self._shift is not None else b""
+        return [
+            self._shift, self._base, self._low, self._high, self.short, self.long, self._visits, used,
+        ]  # fmt: skip
+
+    @classmethod
+    def load(cls, state: list[Any], buckets: int) -> Context:
+        """A context that continues as the dumped one; ValueError if the state contradicts itself."""
+        context = cls(buckets)
+        shift, base, low, high, short, long, visits, used = state
+        context._base, context._low, context._high = int(base), int(low), int(high)
+        context.short, context.long = float(short), float(long)
+        if buckets > 1:
+            if len(visits) != buckets:
+                raise ValueError("visits do not cover the buckets")
+            context._visits = [int(v) for v in visits]
+        if shift is not None:
+            context._coarsen_to(int(shift))
+            counts = array("f")
+            counts.frombytes(used)
+            first = (low - base) * buckets
+            if (
+                len(counts) != (high - low + 1) * buckets
+                or not 0 <= low - base <= high - base < CELLS
+            ):
+                raise ValueError("counts do not cover the range")
+            context._counts[first : first + len(counts)] = counts
+        return context
+
+    def _coarsen_to(self, shift: int) -> None:
+        self._shift = shift
+        self._scale = 2.0**-shift
+
+    def _make_room(self, cell: int, *, settling: bool) -> bool:
+        """Extend the grid to an absolute cell; False if it stays outside for now.
+
+        The range at most doubles a point, so that one wild value does not blind the detector. A
+        stream that is settling in, or has been constant so far, has no range to defend.
+        """
+        low, high = min(cell, self._low), max(cell, self._high)
+        if low == self._low and high == self._high:
+            return True
+        free = settling or self._low == self._high
+        steps = max(0, (high - low).bit_length() - _RANGE_BITS)
+        while (high >> steps) - (low >> steps) >= CELLS:
+            steps += 1
+        fits = free or steps <= 1
+        steps = steps if fits else 1
+        if steps and self._shift is not None:
+            self._coarsen_to(self._shift + steps)
+        if not fits:
+            low, high = self._low, self._high
+        low, high = low >> steps, high >> steps
+        if steps or low < self._base or high >= self._base + CELLS:
+            self._move(steps, low - (CELLS - (high - low + 1)) // 2)
+        self._low, self._high = low, high
+        return fits
+
+    def _move(self, steps: int, base: int) -> None:
+        """Put the counts on a grid that begins at ``base`` and is ``steps`` powers coarser."""
+        counts, n = array("f", bytes(4 * CELLS * self.buckets)), self.buckets
+        for cell in range(self._low, self._high + 1):
+            old, new = (cell - self._base) * n, ((cell >> steps) - base) * n
+            for bucket in range(n):
+                counts[new + bucket] += self._counts[old + bucket]
+        self._counts, self._base = counts, base

@@ -1,0 +1,166 @@
+"""The alert feed of an API that reads the topic of alerts itself.
+
+Every process reads all partitions for itself, without a consumer group and without committing: it
+begins a ring's length before the end, and what it reads it keeps only in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from models.errors import StorageUnavailableError
+from models.records import decode_alert
+from storage.feeds import QUEUE, RING, BroadcastFeed, FeedRecord
+
+_log = logging.getLogger(__name__)
+
+_POLL = 1_000  # ms that one read waits for news
+_PAUSE = 1.0  # s between tries while the broker is away
+
+
+class KafkaAlertFeed(BroadcastFeed):
+    """Implements ``AlertFeed``. While the broker is away subscribers wait, and miss nothing.
+
+    ``timeout``: seconds within which ``start`` must find the broker and the topic. ``options`` go
+    to the Kafka clients (security). ``fetch_wait``: ms that the broker may hold a fetch back;
+    Tansu wants it short.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        ring: int = RING,
+        queue: int = QUEUE,
+        timeout: float = 10.0,
+        fetch_wait: int = 50,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(ring, queue)
+        self._topic = topic
+        self._ring = ring
+        self._timeout = timeout
+        self._fetch_wait = fetch_wait
+        self._options = {"bootstrap_servers": bootstrap, **(options or {})}
+        self._consumer: AIOKafkaConsumer | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.undecodable = 0
+        """Records that were passed over because they are no alert."""
+
+    async def start(self) -> None:
+        """See ``AlertFeed``; returns when the ring has been read."""
+        if self._task is not None:
+            return
+        try:
+            async with asyncio.timeout(self._timeout):
+                self._cluster_id = await self._ask_cluster_id()
+                self._consumer = await self._connect()
+                await self._catch_up(self._consumer)
+        except (KafkaError, OSError, TimeoutError) as exc:
+            await self._disconnect()
+            msg = f"alerts cannot be read from topic {self._topic}: {exc!r}"
+            raise StorageUnavailableError(msg) from exc
+        self._task = asyncio.create_task(self._follow(), name="kafka-alert-feed")
+
+    async def stop(self) -> None:
+        """See ``AlertFeed``."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self._disconnect()
+        self._broadcast.close()
+
+    async def _ask_cluster_id(self) -> str:
+        admin = AIOKafkaAdminClient(**self._options)
+        try:
+            await admin.start()
+            return str((await admin.describe_cluster())["cluster_id"])
+        finally:
+            await admin.close()
+
+    async def _connect(self) -> AIOKafkaConsumer:
+        """A consumer that stands where the feed goes on, or a ring before the end at first."""
+        consumer = AIOKafkaConsumer(
+            **self._options,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=self._fetch_wait,
+        )
+        await consumer.start()
+        try:
+            while self._topic not in await consumer.topics():  # noqa: ASYNC110  nobody will tell us
+                await asyncio.sleep(0.2)
+            numbers = sorted(consumer.partitions_for_topic(self._topic))
+            partitions = [TopicPartition(self._topic, number) for number in numbers]
+            consumer.assign(partitions)
+            first = await consumer.beginning_offsets(partitions)
+            after = await consumer.end_offsets(partitions)
+            for tp in partitions:
+                begin = max(first[tp], after[tp] - self._ring)
+                self._broadcast.begin(tp.partition, begin - 1)
+                consumer.seek(tp, self._broadcast.end[tp.partition] + 1)
+        except BaseException:
+            await consumer.stop()
+            raise
+        return consumer
+
+    async def _disconnect(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop()
+
+    async def _catch_up(self, consumer: AIOKafkaConsumer) -> None:
+        """Read to the present end, or for half the time there is: an open transaction hides it."""
+        deadline = time.monotonic() + self._timeout / 2
+        after = await consumer.end_offsets(list(consumer.assignment()))
+        while time.monotonic() < deadline:
+            if all(self._broadcast.end[tp.partition] >= end - 1 for tp, end in after.items()):
+                return
+            await self._read(consumer, 200)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                if self._consumer is None:
+                    self._consumer = await self._connect()
+                await self._read(self._consumer, _POLL)
+            except OffsetOutOfRangeError as exc:
+                _log.warning("alert feed begins anew", extra={"error": str(exc)})
+                self._begin_anew(f"topic {self._topic} was truncated or made anew; take a snapshot")
+                await self._disconnect()
+            except (KafkaError, OSError) as exc:
+                _log.warning("alert feed waits for Kafka", extra={"error": repr(exc)})
+                await self._disconnect()
+                await asyncio.sleep(_PAUSE)
+
+    async def _read(self, consumer: AIOKafkaConsumer, wait: int) -> None:
+        fetched = await consumer.getmany(timeout_ms=wait)
+        for records in fetched.values():
+            self._feed(records)
+        for tp in consumer.assignment():
+            # Beyond the last record lie the markers of transactions.
+            self._broadcast.skip(tp.partition, await consumer.position(tp) - 1)
+
+    def _feed(self, records: Iterable[ConsumerRecord]) -> None:
+        for record in records:
+            try:
+                alert = decode_alert(record.value or b"")
+            except msgspec.DecodeError:
+                self.undecodable += 1
+                _log.exception("no alert at %s:%s", record.partition, record.offset)
+                continue
+            self._broadcast.feed(FeedRecord(record.partition, record.offset, alert))

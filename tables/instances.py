@@ -1,0 +1,316 @@
+"""Group instances: what the window step keeps of one group on one stream, and what its windows hold.
+
+An instance is a group key, a stream and a length of pane. Its panes arrive in any order; they close
+one by one as the watermark passes, become blocks, and blocks make windows. Late panes are kept
+apart: the first publication of a window holds none of them, a revision holds all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
+
+import msgspec
+
+from models.config import METRIC_PREFIX
+from models.errors import StateError
+from models.flow import StoreSpec
+from models.records import to_msgpack
+from tables.kinds import Kind, Plan
+from tables.panes import Pane, together
+from tables.parts import Parts
+from tables.publications import Publication
+from tables.rolling import Roll
+from tables.shelves import INFINITY, BlockShelf, Shelf
+from tables.watermarks import NEVER, Line
+
+SILENCE = 86_400_000
+"""For so long (ms) an instance of plays without data is filled with zeros; then it sleeps."""
+
+
+class _Saved(msgspec.Struct, array_like=True):
+    tenant: str
+    group: str
+    stream: str
+    size: int
+    partition: int
+    first: int | None = None
+    last: int = NEVER
+    target: int = NEVER
+    reached: int = NEVER
+    end: int | None = None
+    pending: dict[str, list[tuple[int, int]]] = {}
+
+
+class Instance:
+    """One group instance. ``first`` and ``last`` are starts of closed panes with on-time data.
+
+    ``first``: where it began, or began again after a silence. ``line`` is its own for a metric, its
+    stream's for plays. ``pending``: per kind the ends of the published windows whose revision is
+    due; ``is_put_off``: the store has them. ``wake``: nothing happens to it before the watermark gets there.
+    """
+
+    __slots__ = (
+        "blocks", "closed", "first", "group", "header", "is_plays", "is_put_off", "key", "last", "late",
+        "late_until", "line", "open", "partition", "pending", "plan", "record_key", "rolls", "size",
+        "stored_pending", "stream", "tenant", "wake",
+    )  # fmt: skip
+
+    def __init__(self, tenant: str, group: str, stream: str, size: int, partition: int) -> None:
+        self.tenant = tenant
+        self.group = group
+        self.stream = stream
+        self.size = size
+        self.partition = partition
+        self.key = instance_key(group, stream, size)
+        self.is_plays = not is_metric(group)
+        self.first: int | None = None
+        self.last = NEVER
+        self.line = Line()
+        self.pending: dict[Kind, set[int]] = {}
+        self.stored_pending: Mapping[str, list[tuple[int, int]]] = {}
+        self.is_put_off = False
+        self.late_until = NEVER
+        self.wake = INFINITY
+        self.open: dict[int, Pane] = {}
+        self.rolls: dict[Kind, Roll] = {}
+        self.record_key = group.encode()
+        self.header = (("stream", stream.encode()),)
+
+    def equip(
+        self, plan: Plan, panes: MutableMapping[str, Any], closed: MutableMapping[str, Any]
+    ) -> None:
+        """Give it its plan and its (still empty) shelves in the stores."""
+        self.plan = plan
+        self.blocks = {
+            level: BlockShelf(panes, f"{self.key}|p{level}:", level) for level in plan.levels
+        }
+        self.late = {
+            level: BlockShelf(panes, f"{self.key}|l{level}:", level) for level in plan.levels
+        }
+        self.closed: dict[Kind, Shelf[Publication]] = {
+            kind: Shelf(closed, f"{self.key}|{kind.id}:", kind.slide) for kind in plan.kinds
+        }
+
+        for kind in plan.kinds:
+            if runs := self.stored_pending.get(kind.id):
+                self.pending[kind] = {
+                    end for first, last in runs for end in range(first, last + 1, kind.slide)
+                }
+        self.stored_pending = {}
+
+    def attach(self, tag: str, level: int, at: int, pane: Pane) -> None:
+        """Take in a pane or block that the store holds; ``tag`` is p (on time) or l (late)."""
+        if tag == "l":
+            self.late[level].attach(at, pane)
+            self.late_until = max(self.late_until, at + level)
+        elif level == self.size and at + level > self.line.reached:
+            self.open[at] = pane
+        else:
+            self.blocks[level].attach(at, pane)
+
+    # -- what comes in ------------------------------------------------------------------------------
+
+    def add_on_time(self, start: int, parts: Parts) -> None:
+        """Merge a partial into its pane, which is open."""
+        pane = self.open.get(start)
+        if pane is None:
+            pane = self.open[start] = Pane()
+        pane.add(parts)
+        self.blocks[self.size].save(start, pane)
+        self.wake = min(self.wake, start + self.size)
+
+    def add_late(self, start: int, parts: Parts) -> list[Kind]:
+        """Merge a late partial where a window can still take it; the kinds that can not.
+
+        Windows that are published and within their grace become pending; windows that are still
+        open will be, right after their first publication.
+        """
+        reached = self.line.reached
+        refusing: list[Kind] = []
+        taking: set[int] = set()
+        for kind in self.plan.kinds:
+            ends = kind.ends_over(start - start % kind.level, kind.level)
+            if ends[-1] + kind.grace <= reached:
+                refusing.append(kind)
+                continue
+            taking.add(kind.level)
+            due = [e for e in ends if e <= reached < e + kind.grace]
+            if due:
+                self.pending.setdefault(kind, set()).update(due)
+        for level in taking:
+            whole = start - start % level
+            pane = self.late[level].get(whole) or Pane()
+            pane.add(parts)
+            self.late[level].put(whole, pane)
+            self.late_until = max(self.late_until, whole + level)
+        self.wake = min(self.wake, self.next_edge(reached))
+        return refusing
+
+    # -- time passes --------------------------------------------------------------------------------
+
+    def close(self, end: int) -> bool:
+        """Close the pane that ends there, and make the blocks that do. Whether it had data."""
+        start = end - self.size
+        pane = self.open.pop(start, None)
+        if pane is not None:
+            self.blocks[self.size].attach(start, pane)
+            if self.first is None or (self.is_plays and start >= self.zeros_until):
+                self.first = start
+            self.last = start
+        for level, source in self.plan.source.items():
+            if end % level == 0:
+                shelf = self.blocks[source]
+                whole = together(shelf.get(at) for at in range(end - level, end, source))
+                if whole is not None:
+                    self.blocks[level].put(end - level, whole)
+        return pane is not None
+
+    @property
+    def zeros_until(self) -> int:
+        """Up to here windows without data are published: 24 h after the last pane with data."""
+        return self.last + self.size + SILENCE
+
+    def shows(self, kind: Kind, end: int) -> bool:
+        """Whether this window may be published first: it does not begin before the instance."""
+        if self.first is None:
+            return False
+        return kind.tumbling or end - kind.size >= self.first
+
+    def may_be_empty(self, end: int) -> bool:
+        """Whether a window that ends here is published even if there is nothing in it."""
+        return self.is_plays and end <= self.zeros_until
+
+    def has_late(self, kind: Kind, end: int) -> bool:
+        """Whether late events are kept for this window."""
+        return self.late_until > end - kind.size and bool(
+            self.late[kind.level].times(end - kind.size, end)
+        )
+
+    def leaving_grace(self, reached: int) -> Iterator[tuple[int, Kind]]:
+        """Pending windows that can not be revised any more once the watermark is there."""
+        for kind, ends in self.pending.items():
+            for end in sorted(ends):
+                if end + kind.grace <= reached:
+                    yield end, kind
+
+    def pack(self, reached: int) -> None:
+        """Pack the blocks that have just closed."""
+        for level, shelf in self.blocks.items():
+            if reached % level == 0:
+                block = shelf.items.get(reached - level)
+                if block is not None:
+                    block.pack()
+
+    def expire(self, reached: int) -> None:
+        """Delete what no window can need any more, and pack what few will."""
+        for level, keep in self.plan.keep.items():
+            self.blocks[level].expire(reached - keep)
+            self.late[level].expire(reached - keep)
+            self.blocks[level].tidy(reached - self.plan.hold[level])
+        for kind, shelf in self.closed.items():
+            shelf.expire(reached - kind.grace)
+
+    def next_edge(self, reached: int) -> int:
+        """The next time at which something happens to it, if nothing arrives."""
+        if reached > NEVER:
+            until = self.late_until + self.plan.longest
+            if self.first is not None:
+                span = max(SILENCE, self.plan.longest) if self.is_plays else self.plan.longest
+                until = max(until, self.last + self.size + span)
+            if reached < until:
+                return reached + self.size
+        edges = [start + self.size for start in self.open]
+        for level, keep in self.plan.keep.items():
+            edges += (self.blocks[level].oldest + keep, self.late[level].oldest + keep)
+            if reached == NEVER:
+                edges.append(self.late[level].oldest + self.size)
+        edges += (shelf.oldest + kind.grace for kind, shelf in self.closed.items())
+        edges += (min(ends) + kind.grace for kind, ends in self.pending.items())
+        return -(-min(edges) // self.size) * self.size
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left of it, and nothing to be said any more."""
+        return self.wake >= INFINITY and not self.pending
+
+    def clear(self) -> None:
+        """Delete everything it has in the stores but itself."""
+        for start in self.open:
+            self.blocks[self.size].attach(start, self.open[start])
+        for blocks in (*self.blocks.values(), *self.late.values()):
+            blocks.clear()
+        for closed in self.closed.values():
+            closed.clear()
+
+    # -- what windows hold --------------------------------------------------------------------------
+
+    def on_time(self, kind: Kind, end: int) -> Mapping[str, Any]:
+        """The on-time parts of a window; to be read only, and at once."""
+        shelf = self.blocks[kind.level]
+        if kind.size == kind.level:
+            pane = shelf.get(end - kind.size)
+            return {} if pane is None else pane.parts
+        roll = self.rolls.get(kind)
+        if roll is None:
+            roll = self.rolls[kind] = Roll(kind.size, kind.level)
+        return roll.advance(end, shelf.get)
+
+    def with_late(self, level: int, start: int) -> Pane | None:
+        """A block with the late events that belong to it."""
+        late = self.late[level].get(start)
+        on_time = self.blocks[level].get(start)
+        if late is None or on_time is None:
+            return late or on_time
+        return together((on_time, late))
+
+
+def instance_key(group: str, stream: str, size: int) -> str:
+    """The store key of an instance. A group key ends at its only brace, so it is unambiguous."""
+    return f"{group}|{stream}|{size}"
+
+
+def is_metric(group: str) -> bool:
+    """Whether a group key is that of a metric's series."""
+    return group.partition("|")[2].startswith(METRIC_PREFIX)
+
+
+def _runs(ends: set[int], slide: int) -> list[tuple[int, int]]:
+    """Ends that follow each other at the slide's distance, as (first, last)."""
+    runs: list[tuple[int, int]] = []
+    for end in sorted(ends):
+        if runs and runs[-1][1] + slide == end:
+            runs[-1] = (runs[-1][0], end)
+        else:
+            runs.append((end, end))
+    return runs
+
+
+def _encode(it: Instance) -> bytes:
+    line = Line() if it.is_plays else it.line
+    return to_msgpack(
+        _Saved(
+            it.tenant, it.group, it.stream, it.size, it.partition, it.first, it.last,
+            line.target, line.reached, line.end,
+            {kind.id: _runs(ends, kind.slide) for kind, ends in it.pending.items() if ends},
+        )
+    )  # fmt: skip
+
+
+_decode_saved = msgspec.msgpack.Decoder(_Saved).decode
+
+
+def _decode(data: bytes) -> Instance:
+    try:
+        saved = _decode_saved(data)
+    except msgspec.DecodeError as exc:
+        raise StateError(f"instance of {len(data)} bytes cannot be read: {exc}") from exc
+    it = Instance(saved.tenant, saved.group, saved.stream, saved.size, saved.partition)
+    it.first, it.last = saved.first, saved.last
+    it.line = Line(saved.target, saved.reached, saved.end)
+    it.stored_pending = saved.pending
+    it.is_put_off = bool(saved.pending)
+    return it
+
+
+INSTANCES = StoreSpec("instances", _encode, _decode)

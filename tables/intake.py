@@ -1,0 +1,306 @@
+"""The front of both ingest folds: which records are events, which go elsewhere, which were seen.
+
+Here are the reasons that need more than a record's bytes (the others are in ``models.decoding``):
+
+=====================  ===================================================================
+``unknown_tenant``     not one of the configured tenants
+``far_future``         more than ``time.future`` ahead of the record's Kafka timestamp
+``bad_stream``         a stream name that is empty or longer than 64 characters
+``too_many_streams``   the tenant has ``MAX_STREAMS`` streams open on this partition
+``endless``            an end marker for the live stream, which has no end
+=====================  ===================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from models.config import SeriesConfig
+from models.decoding import dead_letter
+from models.errors import ConfigurationError
+from models.events import Metric, Play, Rejected
+from models.flow import Batch, Output, Record, State, header
+from models.records import LIVE, MAX_DEAD_LETTER_BYTES, LateEvent, to_json
+from models.topics import END_HEADER, FORWARDED_HEADER, STREAM_HEADER
+from tables import clocks, dedupe, routes
+from tables.clocks import Clocks, Place
+
+MAX_STREAM_NAME = 64
+MAX_STREAMS = 32
+MAX_FORWARDED_BYTES = 1_000_000
+_NOT_IN_TENANTS = set(":|{}%,=")
+
+E = TypeVar("E", Play, Metric)
+
+
+class Counters(Protocol):
+    """Where the folds count what they did; names and reasons are from closed sets.
+
+    ``events_rejected`` by reason, ``events_forwarded`` {misrouted}, ``events_dropped`` {duplicate},
+    ``events_folded`` {on_time, late, beyond_grace}, ``plays_judged`` by eligibility reason,
+    ``groups_refused`` by group name and ``series_refused`` {over_limit} (cells and samples that a
+    cardinality limit left out), ``streams_ended`` {end_marker}.
+    """
+
+    def count(self, name: str, reason: str, n: int = 1) -> None:
+        """Add ``n``."""
+        ...
+
+
+class Uncounted:
+    """Counters that count nothing."""
+
+    def count(self, name: str, reason: str, n: int = 1) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class IngestConfig:
+    """What the folds need to know.
+
+    ``partials`` and ``sources`` are partition counts: of the topic ``partials``, and of the topic that
+    is folded. ``forwarding``: records on another partition than their key's are sent there.
+    ``patience`` (ms): how long a metric's lone sample waits for a second one before its pane is
+    chosen without.
+
+    Raises:
+        ConfigurationError: a tenant's name would make keys ambiguous.
+    """
+
+    series: SeriesConfig
+    tenants: frozenset[str]
+    partials: int
+    sources: int
+    forwarding: bool = False
+    counters: Counters = field(default_factory=Uncounted)
+    patience: int = 360_000
+
+    def __post_init__(self) -> None:
+        for tenant in self.tenants:
+            if not tenant or not tenant.isprintable() or _NOT_IN_TENANTS & set(tenant):
+                raise ConfigurationError(
+                    f"tenant {tenant!r} cannot be a part of keys; use printable characters other "
+                    f"than {' '.join(sorted(_NOT_IN_TENANTS))}"
+                )
+
+    @property
+    def grace(self) -> int:
+        """The longest grace of all windows, ms."""
+        return max((w.grace for w in self.series.windows), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One call of a fold: what it is given, where it stands, and whom it has ``touched`` so far.
+
+    ``touched`` holds the names of the clocks of all streams that got events.
+    """
+
+    batch: Batch
+    state: State
+    now: int
+    config: IngestConfig
+    place: Place
+    touched: set[str]
+
+    @property
+    def clocks(self) -> Clocks:
+        """The store of clocks."""
+        return self.state[clocks.CLOCKS]
+
+    def count(self, name: str, reason: str, n: int = 1) -> None:
+        """Count, if there is anything to count."""
+        if n:
+            self.config.counters.count(name, reason, n)
+
+    def reject(self, record: Record, why: Rejected) -> Output:
+        """Count and write a dead letter."""
+        self.count("events_rejected", why.reason)
+        return dead_letter(record, self.batch.source, self.batch.partition, why, self.now)
+
+
+class Taken(NamedTuple, Generic[E]):
+    """Events that are to be folded, as columns in offset order."""
+
+    events: list[E]
+    records: list[Record]
+    streams: list[str]
+
+
+class Stretch(NamedTuple, Generic[E]):
+    """Records up to an end marker (or the batch's end), decoded; ``end`` is the marker."""
+
+    records: Sequence[Record]
+    decoded: Sequence[E | Rejected]
+    end: Record | None
+
+
+def stretches(batch: Batch, decoded: Sequence[E | Rejected]) -> Iterator[Stretch[E]]:
+    """The batch cut at its end markers, so that what follows one is folded after it."""
+    begin = 0
+    for i, record in enumerate(batch.records):
+        if record.value is None and record.headers and _is_end(record):
+            yield Stretch(batch.records[begin:i], decoded[begin:i], record)
+            begin = i + 1
+    if begin < len(batch.records):
+        yield Stretch(batch.records[begin:], decoded[begin:], None)
+
+
+def _is_end(record: Record) -> bool:
+    return header(record.headers, END_HEADER) is not None
+
+
+def ended(record: Record, config: IngestConfig) -> tuple[str, Collection[str]] | Rejected:
+    """The stream that an end marker ends and the tenants it ends for.
+
+    The stream is named by the header ``stream``, or else by the end header's own value. The
+    record's key (``tenant`` or ``tenant:anything``) names the tenant; without, it is every tenant.
+    """
+    stream = header(record.headers, STREAM_HEADER) or header(record.headers, END_HEADER) or ""
+    if stream == LIVE:
+        return Rejected("endless", "the live stream has no end; name the stream that ends")
+    if not 0 < len(stream) <= MAX_STREAM_NAME:
+        return Rejected("bad_stream", f"an end marker must name its stream, not {stream[:80]!r}")
+    if not record.key:
+        return stream, config.tenants
+    tenant = record.key.decode("utf-8", "replace").partition(":")[0]
+    if tenant not in config.tenants:
+        return Rejected("unknown_tenant", f"tenant {tenant[:80]!r} is not configured")
+    return stream, (tenant,)
+
+
+def take(
+    stretch: Stretch[E], turn: Turn, home: Callable[[E], str]
+) -> tuple[Taken[E], list[Output]]:
+    """The events to fold here, and what goes elsewhere: dead letters and forwarded records.
+
+    ``home`` gives the key whose partition an event belongs to.
+    """
+    config, now = turn.config, turn.now
+    open_streams = set(turn.clocks)
+    taken: Taken[E] = Taken([], [], [])
+    outputs: list[Output] = []
+    for record, event in zip(stretch.records, stretch.decoded, strict=True):
+        if isinstance(event, Rejected):
+            outputs.append(turn.reject(record, event))
+            continue
+        stream = LIVE
+        if record.headers:
+            stream = header(record.headers, STREAM_HEADER) or LIVE
+        why = _why_not(event, stream, _timestamp(record, now), config)
+        if why is None and stream != LIVE:
+            why = _open(event.tenant_id, stream, open_streams)
+        if why is not None:
+            outputs.append(turn.reject(record, why))
+        elif config.forwarding and (moved := _forward(record, home(event), turn)):
+            turn.count("events_forwarded", "misrouted")
+            outputs.append(moved)
+        else:
+            taken.events.append(event)
+            taken.records.append(record)
+            taken.streams.append(stream)
+    return _without_duplicates(taken, turn), outputs
+
+
+def _timestamp(record: Record, now: int) -> int:
+    """The record's Kafka timestamp; a topic of the oldest format has none."""
+    return record.timestamp if record.timestamp >= 0 else now
+
+
+def _why_not(
+    event: Play | Metric, stream: str, timestamp: int, config: IngestConfig
+) -> Rejected | None:
+    tenant, future = event.tenant_id, config.series.time.future
+    if tenant not in config.tenants:
+        return Rejected("unknown_tenant", f"tenant {tenant!r} is not configured")
+    if event.at > timestamp + future:
+        ahead = event.at - timestamp
+        return Rejected(
+            "far_future",
+            f"time {event.at} is {ahead} ms ahead of its record's; at most {future} are taken",
+        )
+    if len(stream) > MAX_STREAM_NAME:
+        return Rejected("bad_stream", f"stream {stream[:80]!r} is longer than {MAX_STREAM_NAME}")
+    return None
+
+
+def _open(tenant: str, stream: str, open_streams: set[str]) -> Rejected | None:
+    """Open a stream that is new, or say why not."""
+    name = clocks.clock_name(tenant, stream)
+    if name in open_streams:
+        return None
+    if sum(other.startswith(f"{tenant}\x1f") for other in open_streams) >= MAX_STREAMS:
+        return Rejected(
+            "too_many_streams", f"tenant {tenant!r} has {MAX_STREAMS} streams open; end some first"
+        )
+    open_streams.add(name)
+    return None
+
+
+def _forward(record: Record, key: str, turn: Turn) -> Output | None:
+    """The record for the partition it belongs to, or None if it is to be folded here.
+
+    That is: it is there, it was moved before (its new place is right, whatever we think), or it is
+    so long that it might not fit a record with one more header.
+    """
+    if len(record.value or b"") > MAX_FORWARDED_BYTES:
+        return None
+    batch = turn.batch
+    target = routes.partition_of(key, turn.config.sources)
+    if target == batch.partition or header(record.headers, FORWARDED_HEADER) is not None:
+        return None
+    origin = f"{batch.source}:{batch.partition}:{record.offset}".encode()
+    headers = (*record.headers, (FORWARDED_HEADER, origin))
+    return Output(batch.source, key.encode(), record.value, headers, target)
+
+
+def _without_duplicates(taken: Taken[E], turn: Turn) -> Taken[E]:
+    if not taken.events:
+        return taken
+    hashes = [
+        None if e.event_id is None else dedupe.identity(e.tenant_id, stream, e.event_id)
+        for e, stream in zip(taken.events, taken.streams, strict=True)
+    ]
+    # A record that claims to come from the future may not take the whole memory with it.
+    latest = turn.now + turn.config.series.time.future
+    timestamps = [min(_timestamp(r, turn.now), latest) for r in taken.records]
+    fresh = dedupe.find_fresh(hashes, timestamps, taken.records[0].offset, turn.state)
+    if duplicates := fresh.count(False):
+        turn.count("events_dropped", "duplicate", duplicates)
+        return Taken(
+            list(compress(taken.events, fresh)),
+            list(compress(taken.records, fresh)),
+            list(compress(taken.streams, fresh)),
+        )
+    return taken
+
+
+def by_stream(taken: Taken[E]) -> Mapping[tuple[str, str], list[int]]:
+    """The places of the events of each (tenant, stream)."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for place, (event, stream) in enumerate(zip(taken.events, taken.streams, strict=True)):
+        found.setdefault((event.tenant_id, stream), []).append(place)
+    return found
+
+
+def late_event(event: Play | Metric, record: Record, stream: str, top: int, turn: Turn) -> Output:
+    """The original of an event that is older than every window's grace, the clock being at ``top``.
+
+    Of a value so long that it might not fit a record in base64, only the fields that are known.
+    """
+    value = record.value or b""
+    late = LateEvent(
+        tenant=event.tenant_id,
+        stream=stream,
+        at=event.at,
+        watermark=top - turn.config.series.time.lateness,
+        reason="beyond_grace",
+        topic=turn.batch.source,
+        partition=turn.batch.partition,
+        offset=record.offset,
+        value=value if len(value) <= MAX_DEAD_LETTER_BYTES else to_json(event),
+    )
+    return Output("late", event.tenant_id.encode(), to_json(late))

@@ -1,0 +1,250 @@
+"""The parts of a partial: what they are called, how they merge, and which measure is made of which.
+
+A part's *name* says its kind, and what it is of: ``kind[:field][:predicate]``.
+
+=====================  =========================================================================
+``n``                  count of the events (int)
+``n:<predicate>``      count of the events where it holds (int)
+``s:<field>``          exact moments of a field (``tables.sketches.moments``)
+``q:<field>``          quantile buckets of a field (``tables.sketches.buckets``)
+``d:<field>``          distinct registers of a field's 64-bit hash (``tables.sketches.registers``)
+=====================  =========================================================================
+
+``s``, ``q`` and ``d`` may end in ``:<predicate>``: of the events where it holds. Plays carry
+``n`` always; a metric's samples carry :data:`METRIC_PARTS` alone. A part that is absent is empty,
+so an ingest step need not send zeros. All parts are plain data for msgpack, and merging them is
+commutative and associative *in content*: whatever the order, equal values make equal parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from models.config import Measure
+from models.records import Value
+from tables import sketches
+from tables.sketches import buckets, moments, registers
+
+__all__ = [
+    "EVENTS",
+    "METRIC_PARTS",
+    "Evaluator",
+    "PartName",
+    "Parts",
+    "buckets",
+    "checked",
+    "evaluate",
+    "evaluate_metric",
+    "event_count",
+    "merge",
+    "merge_parts",
+    "moments",
+    "part_names",
+    "registers",
+    "split_name",
+]
+
+Parts = dict[str, Any]
+"""The parts of a pane or window by name."""
+
+EVENTS = "n"
+METRIC_PARTS = ("s:value", "q:value")
+
+
+class PartName(NamedTuple):
+    """The pieces of a part's name. ``field`` is None for counts, ``where`` where all are taken."""
+
+    kind: str
+    field: str | None
+    where: str | None
+
+
+def split_name(name: str) -> PartName:
+    """``"n:failed"`` -> ("n", None, "failed"); ``"q:startup_ms"`` -> ("q", "startup_ms", None)."""
+    kind, _, rest = name.partition(":")
+    if kind == EVENTS:
+        return PartName(kind, None, rest or None)
+    field, _, where = rest.partition(":")
+    return PartName(kind, field, where or None)
+
+
+def part_names(measures: Sequence[Measure]) -> tuple[str, ...]:
+    """The parts that these measures of plays need, each once, ``n`` first, the rest sorted."""
+    return (EVENTS, *sorted({_part_of(m) for m in measures} - {EVENTS}))
+
+
+_KINDS = {"count": "n", "ratio": "n", "mean": "s", "quantile": "q", "distinct": "d"}
+
+
+def _part_of(measure: Measure) -> str:
+    """The one part, besides ``n``, that a measure is made of."""
+    kind = _KINDS[measure.kind]
+    middle = None if kind == EVENTS else measure.of
+    return ":".join(piece for piece in (kind, middle, measure.where) if piece)
+
+
+# -- merging ----------------------------------------------------------------------------------------
+
+
+def _add(a: int, b: int) -> int:
+    return a + b
+
+
+_MERGES: dict[str, Callable[[Any, Any], Any]] = {
+    "n": _add,
+    "s": sketches.merge_moments,
+    "q": sketches.merge_buckets,
+    "d": sketches.merge_registers,
+}
+
+
+def merge(name: str, a: Any, b: Any) -> Any:
+    """The part of both together; may change and return ``a``, never ``b``."""
+    return _MERGES[name[0]](a, b)
+
+
+def merge_parts(into: Parts, other: Mapping[str, Any]) -> Parts:
+    """Merge ``other`` into ``into`` and return it. What is new is copied, so nothing is shared."""
+    for name, part in other.items():
+        mine = into.get(name)
+        if mine is not None:
+            into[name] = _MERGES[name[0]](mine, part)
+        else:
+            into[name] = part if isinstance(part, int) else part.copy()
+    return into
+
+
+# -- from a foreign partial -------------------------------------------------------------------------
+
+_Moments = tuple[int, int | str, int | str, int, float, float]
+_TYPES: dict[str, Any] = {"n": int, "s": _Moments, "q": dict[int, int], "d": dict[int, int]}
+_LOWEST_EXPONENT = -1074
+
+
+def checked(parts: Mapping[str, Any]) -> str | None:
+    """Why these are not parts that can be merged, or None where they are."""
+    for name, part in parts.items():
+        kind = name[:1]
+        if kind not in _TYPES or name[1:2] not in {"", ":"}:
+            return f"part {name!r} is not of the kinds n, s, q, d"
+        try:
+            if not _is_sound(kind, msgspec.convert(part, _TYPES[kind])):
+                return f"part {name!r} holds impossible numbers"
+        except (msgspec.ValidationError, ValueError) as exc:
+            return f"part {name!r}: {exc}"
+    return None
+
+
+def _is_sound(kind: str, part: Any) -> bool:
+    if kind == "n":
+        return bool(part >= 0)
+    if kind == "s":
+        int(part[1]), int(part[2])
+        return bool(part[0] >= 0 and _LOWEST_EXPONENT <= part[3] <= 0)
+    if not part:
+        return True
+    if kind == "q":
+        return bool(min(part.values()) >= 0)
+    return 0 <= min(part) <= max(part) < sketches.REGISTERS and bool(
+        0 < min(part.values()) <= max(part.values()) <= sketches.MAX_RANK
+    )
+
+
+# -- measures ---------------------------------------------------------------------------------------
+
+
+def event_count(parts: Mapping[str, Any]) -> int:
+    """How many events the parts are of: plays, or a metric's samples."""
+    n = parts.get(EVENTS)
+    if n is None:
+        samples = parts.get("s:value")
+        return samples[0] if samples else 0
+    return int(n)
+
+
+def rounded(number: float | None) -> float | None:
+    """To 12 significant digits, so that the last bits of arithmetic are not published."""
+    return None if number is None else float(f"{number:.12g}")
+
+
+def evaluate(measure: Measure, parts: Mapping[str, Any]) -> Value:
+    """What one measure of plays comes to.
+
+    =========  ====================================  ============================================
+    kind       value                                 weight
+    =========  ====================================  ============================================
+    count      plays (where the predicate holds)     the value itself
+    ratio      share of plays, None of none          plays
+    mean       of the field, None of none            plays that have the field
+    quantile   within 1 %, None of none              plays that have the field
+    distinct   estimate (1.6 %, whole), 0 of none    plays (where the predicate holds)
+    =========  ====================================  ============================================
+
+    A mean also has minimum, maximum and population variance. Numbers have 12 significant digits.
+    """
+    return Evaluator((measure,))(parts)[measure.name]
+
+
+class Evaluator:
+    """Computes a fixed set of measures; quantiles of one field share their work."""
+
+    def __init__(self, measures: Sequence[Measure]) -> None:
+        self._measures = [(m.name, m.kind, _part_of(m), _weight_of(m)) for m in measures]
+        self._qs: dict[str, list[float]] = {}
+        for m in measures:
+            if m.kind == "quantile":
+                self._qs.setdefault(_part_of(m), []).append(m.q or 0.0)
+
+    def __call__(self, parts: Mapping[str, Any]) -> dict[str, Value]:
+        """The measures by name, in their order."""
+        out: dict[str, Value] = {}
+        quantiles: dict[str, Iterator[Value]] = {}
+        for name, kind, part_name, weight in self._measures:
+            part = parts.get(part_name)
+            if kind == "quantile":
+                if part_name not in quantiles:
+                    quantiles[part_name] = self._quantiles(part_name, part or {})
+                out[name] = next(quantiles[part_name])
+            elif kind == "mean":
+                out[name] = _mean(part)
+            else:
+                out[name] = _of_counts(kind, part, float(parts.get(weight, 0)))
+        return out
+
+    def _quantiles(self, part_name: str, counts: Mapping[int, int]) -> Iterator[Value]:
+        total = float(sum(counts.values()))
+        for value in sketches.quantiles(counts, self._qs[part_name]):
+            yield Value(rounded(value), total)
+
+
+def _weight_of(measure: Measure) -> str:
+    """The count that a measure of counts, a share or a distinct count rests on."""
+    return EVENTS if measure.kind == "ratio" or not measure.where else f"{EVENTS}:{measure.where}"
+
+
+def _of_counts(kind: str, part: Any, weight: float) -> Value:
+    if kind == "count":
+        return Value(weight, weight)
+    if kind == "ratio":
+        return Value(rounded((part or 0) / weight) if weight else None, weight)
+    return Value(float(round(sketches.distinct(part))) if part is not None else 0.0, weight)
+
+
+def _mean(part: Sequence[Any] | None) -> Value:
+    if not part or not part[0]:
+        return Value()
+    return Value(
+        rounded(sketches.mean(part)),
+        float(part[0]),
+        minimum=rounded(part[4]),
+        maximum=rounded(part[5]),
+        variance=rounded(sketches.variance(part)),
+    )
+
+
+def evaluate_metric(parts: Mapping[str, Any]) -> Value:
+    """A metric's value: the mean of its samples, resting on their number; None of none."""
+    return _mean(parts.get("s:value"))

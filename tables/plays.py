@@ -1,0 +1,155 @@
+"""Plays that were taken in: judged, remembered, and summed by pane and dimension group."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
+
+from msgspec.structs import replace
+
+from models.config import group_name
+from models.events import Play
+from models.flow import Output
+from models.records import Partial, to_msgpack
+from tables import clocks, eligibility, groups, profiles, routes
+from tables.clocks import DAY
+from tables.intake import Taken, Turn, by_stream, late_event
+
+SWEPT_AT_ONCE = 20_000
+"""Old keys deleted in one batch at most: each is a tombstone in its flush."""
+
+
+def home(play: Play) -> str:
+    """The key that a play's record is partitioned by."""
+    return routes.listener_key(play.tenant_id, play.listener_id)
+
+
+def fold(taken: Taken[Play], turn: Turn) -> list[Output]:
+    """All partials of these plays, after who wakes up with them, before those that are too late."""
+    woken: list[Output] = []
+    late: list[Output] = []
+    made: list[tuple[str, str, groups.Cells]] = []
+    for (tenant, stream), places in by_stream(taken).items():
+        name = clocks.clock_name(tenant, stream)
+        plays = [taken.events[i] for i in places]
+        woken += clocks.wake(turn.clocks, name, plays[0].started_at, turn.place)
+        turn.touched.add(name)
+        tops = _advance(plays, name, turn)
+        listeners = [routes.scoped(home(play), stream) for play in plays]
+        eligible = _judge(plays, listeners, tops, turn)
+        _remember(zip(plays, eligible, tops, strict=True), listeners, turn)
+        _sweep(tenant, stream, name, turn)
+        rows, beyond = _place(plays, eligible, tops, places, turn)
+        late += [
+            late_event(plays[i], taken.records[places[i]], stream, tops[i], turn) for i in beyond
+        ]
+        made.append((tenant, stream, groups.fold(rows, turn.config.series)))
+    return [*woken, *_partials(made, turn), *late]
+
+
+def _advance(plays: Sequence[Play], name: str, turn: Turn) -> list[int]:
+    """Move a stream's clock over its plays; the clock at each of them."""
+    before = turn.clocks[name].now
+    tops = clocks.run(before, [play.started_at for play in plays])
+    delay = turn.now - tops[-1] if tops[-1] > before else None
+    clocks.move(turn.clocks, name, tops[-1], delay, turn.now)
+    return tops
+
+
+def _judge(
+    plays: Sequence[Play], listeners: Sequence[str], tops: Sequence[int], turn: Turn
+) -> list[bool]:
+    reasons = eligibility.judge(plays, listeners, tops, turn.state[eligibility.COUNTS])
+    for reason, n in sorted(Counter(reasons).items()):
+        turn.count("plays_judged", reason, n)
+    return [reason == "eligible" for reason in reasons]
+
+
+def _remember(
+    plays: Iterable[tuple[Play, bool, int]], listeners: Sequence[str], turn: Turn
+) -> None:
+    """Bring the profiles of these listeners up to date, each written once."""
+    store = turn.state[profiles.PROFILES]
+    theirs: defaultdict[str, list[tuple[Play, bool, int]]] = defaultdict(list)
+    for key, play in zip(listeners, plays, strict=True):
+        theirs[key].append(play)
+    for key, mine in theirs.items():
+        store[key] = profiles.update(store.get(key), mine)
+
+
+def _sweep(tenant: str, stream: str, name: str, turn: Turn) -> None:
+    """On the first batch of a day, delete what is too old to be asked for again."""
+    clock = turn.clocks[name]
+    day = clock.now // DAY
+    if day <= clock.swept:
+        return
+    counts, known = turn.state[eligibility.COUNTS], turn.state[profiles.PROFILES]
+    old = eligibility.expired(counts, tenant, stream, day)[:SWEPT_AT_ONCE]
+    for key in old:
+        del counts[key]
+    gone = profiles.expired(known, tenant, stream, clock.now)[:SWEPT_AT_ONCE]
+    for key in gone:
+        del known[key]
+    if max(len(old), len(gone)) < SWEPT_AT_ONCE:
+        turn.clocks[name] = replace(clock, swept=day)
+
+
+def _place(
+    plays: Sequence[Play], eligible: Sequence[bool], tops: Sequence[int], places: Sequence[int],
+    turn: Turn,
+) -> tuple[groups.Plays, list[int]]:  # fmt: skip
+    """The plays with their panes, and which of them are older than every window's grace."""
+    lateness, grace, pane = turn.place.time.lateness, turn.config.grace, turn.place.pane
+    slots: list[int] = []
+    within: list[bool] = []
+    for play, top in zip(plays, tops, strict=True):
+        at = play.started_at
+        behind = top - lateness - at
+        within.append(behind <= grace)
+        slots.append(groups.slot(at - at % pane, late=behind > 0))
+    rows = groups.Plays(
+        list(compress(plays, within)),
+        list(compress(eligible, within)),
+        list(compress(places, within)),
+        list(compress(slots, within)),
+    )
+    beyond = [i for i, is_within in enumerate(within) if not is_within]
+    late = sum(slot & 1 for slot in rows.slots)
+    turn.count("events_folded", "on_time", len(rows.slots) - late)
+    turn.count("events_folded", "late", late)
+    turn.count("events_folded", "beyond_grace", len(beyond))
+    return rows, beyond
+
+
+def _partials(made: Sequence[tuple[str, str, groups.Cells]], turn: Turn) -> Iterator[Output]:
+    """One record per cell whose group instance is within its tenant's limit."""
+    config = turn.config.series
+    keyed = [
+        (tenant, stream, rank, groups.group_key(tenant, tags, key[1:]), key[0], cell)
+        for tenant, stream, cells in made
+        for rank, tags in enumerate(config.groups)
+        for key, cell in cells[tags].items()
+    ]
+    refused: set[str] = set()
+    for tenant in {tenant for tenant, _, _ in made}:
+        mine = [(cell.first, rank, key) for t, _, rank, key, _, cell in keyed if t == tenant]
+        limit = config.limits.groups_per_tenant
+        refused |= groups.admit(mine, tenant, limit, turn.state[groups.GROUPS])
+    size, partition = turn.place.pane, turn.batch.partition
+    for tenant, stream, rank, key, slot, cell in keyed:
+        if key in refused:
+            turn.count("groups_refused", group_name(config.groups[rank]))
+            continue
+        pane, late = slot >> 1, bool(slot & 1)
+        partial = Partial(tenant, stream, key, partition, pane, size, late, cell.parts)
+        yield Output("partials", key.encode(), to_msgpack(partial))
+
+
+def forget(tenant: str, stream: str, turn: Turn) -> None:
+    """Delete what is kept for the listeners of a stream that has ended."""
+    counts, known = turn.state[eligibility.COUNTS], turn.state[profiles.PROFILES]
+    for key in eligibility.expired(counts, tenant, stream, None):
+        del counts[key]
+    for key in profiles.expired(known, tenant, stream, None):
+        del known[key]

@@ -1,0 +1,90 @@
+"""Windows as they are published: evaluated, judged, encoded, and remembered for their revisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from models.config import WindowSpec
+from models.flow import Output, State
+from models.records import Value, Window, to_json
+from tables.instances import Instance
+from tables.kinds import Kind
+from tables.parts import Evaluator, evaluate_metric, event_count
+from tables.publications import Publication
+
+
+class Judge(Protocol):
+    """Looks at each window before it is published. Pure but for its own stores in ``state``.
+
+    First publications of a group instance come in the order of event time (by end, then by size),
+    revisions at any time after their window's first publication. ``previous`` of a revision has, by
+    measure, the score, band and ``learning`` of the first publication; None for a first publication
+    and where nothing was scored.
+    """
+
+    def __call__(
+        self,
+        window: Window,
+        spec: WindowSpec,
+        state: State,
+        previous: Mapping[str, Value] | None,
+        /,
+    ) -> tuple[Window, Sequence[Output]]:
+        """The window, with scores and bands if it has any, and what else is to be written."""
+        ...
+
+
+def no_judge(
+    window: Window, spec: WindowSpec, state: State, previous: Mapping[str, Value] | None
+) -> tuple[Window, Sequence[Output]]:
+    """Let every window pass as it is."""
+    return window, ()
+
+
+class Publisher:
+    """Collects the outputs of one fold. ``published`` counts windows, first or revised."""
+
+    def __init__(self, state: State, judge: Judge, evaluate: Evaluator, partition: int) -> None:
+        self.outputs: list[Output] = []
+        self.published = 0
+        self._state = state
+        self._judge = judge
+        self._evaluate = evaluate
+        self._partition = partition
+
+    def first(self, it: Instance, kind: Kind, end: int, parts: Mapping[str, Any]) -> None:
+        """Publish a window for the first time."""
+        window = self._window(it, kind, end, parts)
+        window = self._emit(it, kind, window, None)
+        if kind.spec.detect:
+            publication = Publication.of(window.values)
+            if publication is not None:
+                it.closed[kind].put(end, publication)
+
+    def revise(
+        self, it: Instance, kind: Kind, end: int, parts: Mapping[str, Any], late: int
+    ) -> None:
+        """Publish a window again, with ``late`` late events in it."""
+        known = it.closed[kind].get(end) or Publication()
+        known.revision += 1
+        it.closed[kind].put(end, known)
+        window = self._window(it, kind, end, parts)
+        window.revision, window.late = known.revision, late
+        self._emit(it, kind, window, known.bands)
+
+    def _window(self, it: Instance, kind: Kind, end: int, parts: Mapping[str, Any]) -> Window:
+        values = self._evaluate(parts) if it.is_plays else {"value": evaluate_metric(parts)}
+        return Window(
+            it.tenant, it.group, it.stream, end - kind.size, end, kind.size, kind.slide,
+            event_count(parts), values, partition=self._partition,
+        )  # fmt: skip
+
+    def _emit(
+        self, it: Instance, kind: Kind, window: Window, previous: Mapping[str, Value] | None
+    ) -> Window:
+        window, more = self._judge(window, kind.spec, self._state, previous)
+        self.outputs.append(Output("windows", it.record_key, to_json(window), it.header))
+        self.outputs.extend(more)
+        self.published += 1
+        return window

@@ -1,0 +1,202 @@
+"""Walking along timelines: panes close, windows are published, what has expired is deleted.
+
+A walk goes from edge to edge of the panes, over all instances of a stream at once, so that each
+group's windows come in the order of their ends. Where nothing can happen it takes long steps; where
+much has to happen it stops at its budget and goes on with the next batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, MutableMapping, Sequence
+from functools import partial
+from typing import Any
+
+from models.records import LIVE
+from tables.directory import Directory
+from tables.instances import Instance
+from tables.intake import Counters
+from tables.kinds import Kind
+from tables.publishing import Publisher
+from tables.rolling import Roll
+from tables.shelves import INFINITY
+from tables.watermarks import NEVER, StreamClock
+
+ABANDONED = 7 * 86_400_000
+"""A stream other than the live one of which nothing was heard for so long (ms) is forgotten."""
+
+_LOOK_EVERY = 3_600_000
+
+Job = tuple[int, Kind]
+"""The end and the kind of a window that is to be revised."""
+
+
+class Walk:
+    """What one batch moves. ``budget`` is about how many windows it may publish."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        clocks: MutableMapping[str, Any],
+        publisher: Publisher,
+        counters: Counters,
+        budget: int,
+    ) -> None:
+        self._directory = directory
+        self._clocks = clocks
+        self._publisher = publisher
+        self._counters = counters
+        self._budget = budget
+
+    # -- along a line -------------------------------------------------------------------------------
+
+    def advance(self, owner: StreamClock | Instance, at: int, pane: int) -> None:
+        """The watermark of a stream, or of a metric, is now ``at``."""
+        line = owner.line
+        target = at - at % pane
+        if line.end is None and target > line.target:
+            line.target = target
+            self._walk(owner)
+
+    def end(self, owner: StreamClock | Instance, pane: int) -> None:
+        """Nothing more will come: close all windows that hold something, then forget it.
+
+        The last windows are those that hold the stream's last pane, or its last watermark.
+        """
+        line, its = owner.line, self._instances(owner)
+        if line.end is not None:
+            return
+        ends = [start + pane for it in its for start in it.open]
+        ends += (it.late_until for it in its)
+        if isinstance(owner, StreamClock):
+            ends.append(-(-owner.furthest // pane) * pane)
+        line.end = max([line.reached, *ends])
+        if line.end > NEVER:
+            slide = max((it.plan.longest_slide for it in its), default=pane)
+            line.target = max(line.target, -(-line.end // slide) * slide)
+        self._walk(owner)
+
+    def _walk(self, owner: StreamClock | Instance) -> None:
+        line, its = owner.line, self._instances(owner)
+        while line.behind and self._publisher.published < self._budget:
+            edge = min((it.wake for it in its), default=INFINITY)
+            if edge > line.target:
+                line.reached = line.target
+                break
+            for it in its:
+                if it.wake <= edge:
+                    self._step(it, edge)
+            line.reached = edge
+            self._drop([it for it in its if it.is_done], "silent")
+        if line.behind:
+            self._directory.behind[owner.key] = owner
+        else:
+            self._directory.behind.pop(owner.key, None)
+            if line.end is not None:
+                self._finish(owner)
+                return
+        self._save(owner)
+
+    def _step(self, it: Instance, edge: int) -> None:
+        """All that happens to an instance when its watermark gets to ``edge``."""
+        if it.pending:
+            self._revise(it, list(it.leaving_grace(edge)))
+        limit = it.line.end
+        if it.close(edge):
+            self._directory.save(it)
+        for kind in it.plan.kinds:
+            if edge % kind.slide == 0 and (limit is None or edge - kind.slide < limit):
+                self._publish(it, kind, edge)
+        it.pack(edge)
+        it.expire(edge)
+        it.wake = it.next_edge(edge)
+
+    def _publish(self, it: Instance, kind: Kind, end: int) -> None:
+        if it.shows(kind, end):
+            parts = it.on_time(kind, end)
+            if parts or it.may_be_empty(end):
+                self._publisher.first(it, kind, end, parts)
+        if it.has_late(kind, end):
+            it.pending.setdefault(kind, set()).add(end)
+            self._directory.pending[it.key] = it
+
+    def _finish(self, owner: StreamClock | Instance) -> None:
+        """Forget a stream that has ended."""
+        its = list(self._instances(owner))
+        for it in its:
+            self._revise(it, _jobs(it))
+        self._drop(its, "ended")
+        if isinstance(owner, StreamClock):
+            self._clocks.pop(owner.key, None)
+
+    def _drop(self, its: Sequence[Instance], reason: str) -> None:
+        for it in its:
+            self._directory.drop(it)
+            self._counters.count("groups_dropped", reason, 1)
+
+    def _save(self, owner: StreamClock | Instance) -> None:
+        if isinstance(owner, StreamClock):
+            self._clocks[owner.key] = owner
+        elif self._directory.get(owner.key) is owner:
+            self._directory.save(owner)
+
+    def _instances(self, owner: StreamClock | Instance) -> Sequence[Instance]:
+        if isinstance(owner, StreamClock):
+            return self._directory.streams.get((owner.tenant, owner.stream), ())
+        return (owner,)
+
+    # -- at the end of a batch ----------------------------------------------------------------------
+
+    def go_on(self, now: int, revise_every: int) -> None:
+        """Go on along the lines that are behind, then publish the revisions that are due."""
+        for _, owner in sorted(self._directory.behind.items()):
+            self._walk(owner)
+        if now - self._directory.looked_at >= _LOOK_EVERY:
+            self._directory.looked_at = now
+            self._abandon(now)
+        pending = self._directory.pending
+        if not pending:
+            return
+        left = 0
+        if now - self._directory.revised_at >= revise_every:
+            self._directory.revised_at = now
+            left = max(self._budget - self._publisher.published, self._budget // 4)
+        for key, it in sorted(pending.items()):
+            before = self._publisher.published
+            self._revise(it, _jobs(it)[:left])
+            left -= self._publisher.published - before
+            if it.pending or it.is_put_off:
+                it.is_put_off = bool(it.pending)
+                self._directory.save(it)
+            if not it.pending:
+                del pending[key]
+
+    def _revise(self, it: Instance, jobs: Iterable[Job]) -> None:
+        """Publish windows again, with the late events that they now hold."""
+        rolls: dict[Kind, Roll] = {}
+        for end, kind in jobs:
+            start = end - kind.size
+            if kind.size == kind.level:
+                pane = it.with_late(kind.level, start)
+                parts = pane.parts if pane else {}
+            else:
+                roll = rolls.setdefault(kind, Roll(kind.size, kind.level))
+                parts = roll.advance(end, partial(it.with_late, kind.level))
+            late = it.late[kind.level].event_count(start, end)
+            self._publisher.revise(it, kind, end, parts, late)
+            it.pending[kind].discard(end)
+            if not it.pending[kind]:
+                del it.pending[kind]
+
+    def _abandon(self, now: int) -> None:
+        for clock in list(self._clocks.values()):
+            if clock.stream in {LIVE, ""} or now - clock.touched < ABANDONED:
+                continue
+            self._drop(list(self._instances(clock)), "abandoned")
+            self._directory.behind.pop(clock.key, None)
+            del self._clocks[clock.key]
+
+
+def _jobs(it: Instance) -> list[Job]:
+    """All that is pending, by end, then by size."""
+    jobs = [(end, kind) for kind, ends in it.pending.items() for end in ends]
+    return sorted(jobs, key=lambda job: (job[0], job[1].size, job[1].slide))

@@ -1,0 +1,211 @@
+"""Rules as users write them: what is understood, and what is refused with what would be right."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from alerts.grammar import Condition, parse_when
+from alerts.rules import load_rules, parse_rules, rule_from_json, rule_key, rule_to_json
+from alerts.selection import RuleIndex, rules_for
+from models.config import load_series_config
+from models.errors import ConfigurationError, StateError
+from models.records import Window
+from models.series import format_key
+from tests.alerts.timeline import SERIES, rule
+
+ROOT = Path(__file__).parents[2]
+RULE = {"id": "r", "when": "plays > 1", "window": "10s", "group": ["country"], "severity": "page"}
+HOOK = {"name": "hook", "kind": "webhook"}
+
+
+def window(name: str = "country_platform", size: int = 10, slide: int | None = None, **tags: str):
+    tags = tags or {"country": "FR", "platform": "ios"}
+    ms = size * 1000
+    key = format_key("acme", name, tags)
+    return Window("acme", key, "live", 0, ms, ms, (slide or size) * 1000, 1, {})
+
+
+def test_the_shipped_rules_are_right():
+    series = load_series_config(ROOT / "config" / "series.toml")
+    rules, receivers = load_rules(ROOT / "config" / "rules.toml", series)
+
+    assert {"playback-errors", "platform-silent", "metric-unusual"} <= {r.id for r in rules}
+    assert [r.name for r in receivers] == ["webhook"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "error_rate > 0.05 for 20s",
+            Condition("threshold", "error_rate", ">", 0.05, "any", 20_000),
+        ),
+        ("plays<1", Condition("threshold", "plays", "<", 1.0, "any", 0)),
+        (
+            "value >= -1.5e3 for 1h30m",
+            Condition("threshold", "value", ">=", -1500, "any", 5_400_000),
+        ),
+        ("anomaly(plays) >= 3", Condition("anomaly", "plays", ">=", 3.0, "any", 0)),
+        ("anomaly( x ) >= 8 up for 30s", Condition("anomaly", "x", ">=", 8.0, "up", 30_000)),
+        ("anomaly(x) >= .5 down", Condition("anomaly", "x", ">=", 0.5, "down", 0)),
+    ],
+)
+def test_conditions_are_understood(text, expected):
+    assert parse_when(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "not of the form"),
+        ("plays", "not of the form"),
+        ("plays == 3", "not of the form"),
+        ("plays > many", "not of the form"),
+        ("plays > 3 for", "not of the form"),
+        ("plays > 3 for 20", "not like 10s"),
+        ("plays > 3 for 0s", "zero"),
+        ("plays > 3 up", "only anomaly"),
+        ("anomaly(plays) < 3", "large"),
+        ("anomaly(plays) >= 0", "above 0"),
+        ("plays > 3; plays < 1", "not of the form"),
+    ],
+)
+def test_other_conditions_are_refused(text, reason):
+    with pytest.raises(ConfigurationError, match=reason):
+        parse_when(text)
+
+
+@given(
+    anomaly=st.booleans(), threshold=st.floats(1e-6, 1e9), hold=st.integers(0, 10**7),
+    op=st.sampled_from([">", ">=", "<", "<="]), direction=st.sampled_from(["any", "up", "down"]),
+)  # fmt: skip
+def test_a_conditions_text_means_the_condition(anomaly, threshold, hold, op, direction):
+    threshold = float(f"{threshold:.12g}")
+    if anomaly:
+        condition = Condition("anomaly", "m", ">=", threshold, direction, hold)
+    else:
+        condition = Condition("threshold", "m", op, threshold, "any", hold)
+
+    assert parse_when(str(condition)) == condition
+
+
+@given(text=st.text(max_size=60))
+def test_any_text_is_a_condition_or_refused(text):
+    with contextlib.suppress(ConfigurationError):
+        parse_when(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"group": None, "metric": None}, "either `group`"),
+        ({"metric": "*"}, "not both"),
+        ({"group": ["city"]}, r"\['city'\] is not kept"),
+        ({"group": ["country"], "match": {"platform": "ios"}}, r"match has \['platform'\]"),
+        ({"when": "play > 1"}, "did you mean 'plays'"),
+        ({"when": "value > 1"}, "measure 'value' is unknown"),
+        ({"window": "15s"}, "'15s' is not kept; possible here: 10s, 1m, 1h"),
+        ({"window": "pane"}, "'pane' is for metrics"),
+        ({"when": "anomaly(plays) >= 3"}, "10s has no detector; possible here: 1m"),
+        ({"group": None, "metric": "cpu", "when": "plays > 1"}, "one measure: value"),
+        ({"severity": "loud"}, "loud"),
+        ({"severty": "page"}, "'severty'; did you mean 'severity'"),
+        ({"min_weight": -1}, "negative"),
+        ({"min_history": "soon"}, "'soon' is not like"),
+        ({"reopen": "never"}, "'never' is not like"),
+        ({"id": " "}, "id is empty"),
+        ({"summary": "in {platform}"}, r"\['platform'\]"),
+        ({"receivers": ["hoook"]}, "did you mean 'hook'"),
+        ({"min_weight": "20"}, "Expected `float`"),
+    ],
+)
+def test_a_rule_that_cannot_work_is_refused_with_what_would(change, reason):
+    raw = {k: v for k, v in (RULE | change).items() if v is not None}
+
+    with pytest.raises(ConfigurationError, match=reason):
+        parse_rules({"rules": [raw], "receivers": [HOOK]}, SERIES)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ({"rules": [RULE, RULE]}, "two rules are called 'r'"),
+        ({"receivers": [HOOK, HOOK]}, "two receivers are called 'hook'"),
+        ({"receivers": [{"name": "h", "kind": "pigeon"}]}, "pigeon"),
+        ({"receivers": [HOOK | {"url": "x"}]}, "unknown key 'url'"),
+        ({"rule": [RULE]}, "did you mean 'rules'"),
+    ],
+)
+def test_a_file_that_cannot_work_is_refused(raw, reason):
+    with pytest.raises(ConfigurationError, match=reason):
+        parse_rules(raw, SERIES)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    broken = tmp_path / "rules.toml"
+    broken.write_text("[[rules")
+
+    for path in (broken, tmp_path / "none.toml"):
+        with pytest.raises(ConfigurationError, match=str(path)):
+            load_rules(path, SERIES)
+
+
+def test_the_version_is_that_of_the_content():
+    assert rule().version == rule().version
+    assert len(rule().version) == 12
+    changed = [rule(), rule(min_weight=1), rule("error_rate > 0.06 for 20s"), rule(reopen="1m")]
+    assert len({r.version for r in changed}) == 4
+
+
+def test_a_saved_rule_is_the_rule():
+    for each in (rule(), rule("anomaly(value) >= 2", metric="cpu*", window="pane", reopen="auto")):
+        assert rule_from_json(rule_to_json(each)) == each
+    assert rule_key("acme", "r") == "acme:r"
+
+
+@pytest.mark.parametrize("value", [b"", b"null", b"{}", b'{"id": 3}', b"\xff"])
+def test_foreign_bytes_are_no_saved_rule(value):
+    with pytest.raises(StateError):
+        rule_from_json(value)
+
+
+def test_rules_are_chosen_by_group_and_window():
+    ten, minute, total = rule(), rule(id="m", window="1m"), rule(id="t", group=[])
+    index = RuleIndex([ten, minute, total])
+
+    assert index.rules_for(window()) == (ten,)
+    assert index.rules_for(window(size=60, slide=10)) == (minute,)
+    assert index.rules_for(window(size=3600, slide=60)) == ()
+    assert index.rules_for(window("all")) == (total,)
+    assert index.rules_for(window()) is index.rules_for(window())
+
+
+def test_rules_are_narrowed_by_tags():
+    german, nordic = (
+        rule(id="de", match={"country": "DE"}),
+        rule(id="n", match={"country": "[SN]*"}),
+    )
+
+    assert rules_for(window(country="DE", platform="ios"), [german, nordic]) == (german,)
+    assert rules_for(window(country="NO", platform="ios"), [german, nordic]) == (nordic,)
+    assert rules_for(window(country="FR", platform="ios"), [german, nordic]) == ()
+
+
+def test_rules_on_metrics_look_at_their_panes_by_name():
+    cpu = rule("value > 90", metric="cpu*", window="pane")
+    long = rule("value > 90", metric="*", window="1m", id="long")
+    rules = [cpu, long]
+
+    assert rules_for(window("metric:cpu_load", host="a"), rules) == (cpu,)
+    assert rules_for(window("metric:cpu_load", 300, host="a"), rules) == (cpu,)
+    assert rules_for(window("metric:cpu_load", 60, 10, host="a"), rules) == (long,)
+    assert rules_for(window("metric:queue", 10, host="a"), rules) == ()
+
+
+def test_a_tenants_rule_is_for_that_tenant():
+    assert rules_for(window(), [replace(rule(), tenant="other")]) == ()
+    assert len(rules_for(window(), [replace(rule(), tenant="acme")])) == 1

@@ -1,0 +1,74 @@
+"""Reasons in words, read as a page: see `golden/reasons.txt`."""
+
+import pytest
+
+from alerts import wording
+from models.records import Value
+from tests.alerts.timeline import T0, rule
+
+IOS = {"platform": "ios", "country": "FR"}
+ERRORS = rule("error_rate > 0.05 for 20s")
+START = rule("anomaly(startup_p95) >= 3 up", window="1m")
+PLAYS = rule("anomaly(plays) >= 3", window="1m", group=[])
+SILENT = rule("plays < 1 for 60s", group=["platform"], summary="No plays from {platform}")
+QUEUE = rule("anomaly(value) >= 2", metric="*", window="pane")
+LOAD = rule("value >= 97.5", metric="*", window="pane")
+
+
+def about(of, name, tags):
+    return wording.subject_text(of, name, tags)
+
+
+def test_reasons_read_as_they_should(golden):
+    errors, start = about(ERRORS, "error_rate", IOS), about(START, "startup_p95", IOS)
+    plays, silent = about(PLAYS, "plays", {}), about(SILENT, "plays", {"platform": "ios"})
+    queue = about(QUEUE, "queue_depth", {"host": "web-1", "dc": "par"})
+    load = about(LOAD, "cpu", {"host": "web-1"})
+    band, narrow = {"low": 1150.2, "high": 1479.9}, {"low": 30.0, "high": 30.0}
+    lines = [
+        wording.breach_reason(ERRORS, errors, Value(0.3123), 20_000),
+        wording.breach_reason(START, start, Value(4210.4, 90, 6.0, **band), 50_000),
+        wording.breach_reason(START, start, Value(42.25, 90, 6.0), 60_000),
+        wording.breach_reason(PLAYS, plays, Value(12_345.0, 1, 4.0, 20_100.7, 22_000), 60_000),
+        wording.breach_reason(PLAYS, plays, Value(1200.0, 1, 4.0, 1150, 1480), 60_000),
+        wording.breach_reason(SILENT, silent, Value(0.0), 60_000),
+        wording.breach_reason(QUEUE, queue, Value(0.01234567, 1, 2.5, -0.5, 0.001), 300_000),
+        wording.breach_reason(QUEUE, queue, Value(-3.5e-7, 1, 2.5, **narrow), 0),
+        wording.breach_reason(LOAD, load, Value(98.25), 3_900_000),
+        wording.resolved_reason(ERRORS, errors, Value(0.012), 20_000, 0.3123),
+        wording.resolved_reason(START, start, Value(1300.0, 90, 0.1, **band), 60_000, 4210.4),
+        wording.resolved_reason(START, start, Value(2300.0, 90, 0.1, **band), 60_000, 4210.4),
+        wording.resolved_reason(LOAD, load, Value(12.0), 172_800_000, None),
+        wording.gap_reason(errors, 110_000),
+        wording.retracted_reason(ERRORS, errors, Value(0.031), T0),
+        wording.retracted_reason(START, start, Value(1200.0, **band), T0),
+        wording.summary_text(SILENT, silent, {"platform": "ios"}),
+        wording.summary_text(ERRORS, errors, IOS),
+    ]
+
+    golden("reasons.txt", "\n".join(lines) + "\n")
+
+
+def test_tags_come_in_the_order_the_rule_was_written_in():
+    turned = rule(group=["country", "platform"])
+
+    assert about(ERRORS, "error_rate", IOS) == "error rate of ios × FR"
+    assert about(turned, "error_rate", IOS) == "error rate of FR × ios"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (1, "1"), (1234567.8, "1,234,568"), (12.3456, "12.35"), (0.000123456, "0.000123"),
+     (-5.5, "−5.5"), (1e15, "1.000e+15"), (2e-9, "2.000e−09"), (999.96, "1,000"), (-0.0, "0")],
+)  # fmt: skip
+def test_numbers_of_metrics_have_four_digits(value, text):
+    assert wording.number(QUEUE, value) == text
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [(500, "500 ms"), (50_000, "50 s"), (60_000, "1 min"), (3_900_000, "1 h 5 min"),
+     (90_061_000, "1 d 1 h")],
+)  # fmt: skip
+def test_durations_have_at_most_two_units(ms, text):
+    assert wording.duration_text(ms) == text

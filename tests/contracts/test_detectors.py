@@ -1,0 +1,221 @@
+"""What every registered detector must do, whatever it thinks of the data."""
+
+import gc
+import math
+import random
+import sys
+from itertools import pairwise
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml import registry
+from ml.protocol import Detector
+from models.errors import ConfigurationError, StateError
+
+MINUTE = 60_000
+MAX_BYTES = 18 * 1024
+
+every_detector = pytest.mark.parametrize("name", registry.names())
+
+
+def noisy_day(n: int, seed: int = 1) -> list[tuple[float, int]]:
+    """`n` five-minute values of a daily curve with noise and, now and then, a jump."""
+    draw = random.Random(seed)
+    out = []
+    for i in range(n):
+        value = 100 + 40 * math.sin(2 * math.pi * i / 288) + draw.gauss(0, 5)
+        if draw.random() < 0.01:
+            value *= 3
+        out.append((value, i * 5 * MINUTE))
+    return out
+
+
+def taught(name: str, data: list[tuple[float, int]]) -> Detector:
+    detector = registry.create(name)
+    for value, at in data:
+        detector.learn(value, at)
+    return detector
+
+
+@every_detector
+def test_scores_before_it_has_learned_anything(name):
+    verdict = registry.create(name).score(1.0, 0)
+
+    assert verdict.score is None or verdict.score >= 0
+
+
+@every_detector
+def test_score_changes_nothing(name):
+    detector = taught(name, noisy_day(200))
+    before = detector.dump()
+    first = detector.score(140.0, 200 * 5 * MINUTE)
+
+    assert first == detector.score(140.0, 200 * 5 * MINUTE)
+    assert before == detector.dump()
+
+
+@every_detector
+def test_scores_are_finite_and_never_negative_once_it_has_learned(name):
+    detector = registry.create(name)
+    for value, at in noisy_day(600):
+        score = detector.score(value, at).score
+        assert score is None or (math.isfinite(score) and score >= 0)
+        detector.learn(value, at)
+
+    assert detector.score(1.0, 600 * 5 * MINUTE).score is not None
+
+
+@every_detector
+def test_contributions_add_up_to_the_score(name):
+    detector = taught(name, noisy_day(400))
+    verdict = detector.score(500.0, 400 * 5 * MINUTE)
+
+    if verdict.contributions:
+        assert verdict.score == pytest.approx(sum(part for _, part in verdict.contributions))
+
+
+@every_detector
+def test_the_band_is_in_order_and_the_direction_is_the_values_side_of_it(name):
+    detector = taught(name, noisy_day(400))
+    for value in (-1e9, 0.0, 100.0, 1e9):
+        verdict = detector.score(value, 400 * 5 * MINUTE)
+        if verdict.low is None or verdict.high is None:
+            continue
+        assert verdict.low <= verdict.high
+        assert verdict.direction == (value > verdict.high) - (value < verdict.low)
+
+
+@every_detector
+def test_the_state_continues_identically_from_every_cut(name):
+    data = noisy_day(160)
+    whole = registry.create(name)
+    states, verdicts = [], []
+    for value, at in data:
+        states.append(whole.dump())
+        verdicts.append(whole.score(value, at))
+        whole.learn(value, at)
+
+    for cut, state in enumerate(states):
+        again = registry.load(state)
+        assert again.dump() == state
+        for (value, at), verdict in list(zip(data, verdicts, strict=True))[cut : cut + 20]:
+            assert again.score(value, at) == verdict
+            again.learn(value, at)
+
+
+@every_detector
+def test_the_same_calls_give_the_same_answers(name):
+    data = noisy_day(300)
+
+    assert taught(name, data).dump() == taught(name, data).dump()
+
+
+@every_detector
+def test_two_detectors_share_nothing(name):
+    one, other = registry.create(name), registry.create(name)
+    untouched = other.dump()
+    for value, at in noisy_day(100):
+        one.learn(value, at)
+
+    assert untouched == other.dump()
+
+
+@every_detector
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_values_that_are_not_finite_are_refused_and_leave_no_trace(name, value):
+    detector = taught(name, noisy_day(80))
+    before = detector.dump()
+
+    with pytest.raises(ValueError, match="finite"):
+        detector.score(value, 80 * 5 * MINUTE)
+    with pytest.raises(ValueError, match="finite"):
+        detector.learn(value, 80 * 5 * MINUTE)
+    assert before == detector.dump()
+
+
+@every_detector
+def test_memory_and_state_stay_within_bounds(name):
+    detector = registry.create(name)
+    draw = random.Random(3)
+    for i in range(3000):
+        detector.learn(draw.gauss(0, 1) * 10 ** draw.uniform(-9, 9), i * MINUTE)
+        if i % 100 == 0:
+            assert len(detector.dump()) <= MAX_BYTES
+
+    assert deep_size(detector) <= MAX_BYTES
+
+
+@every_detector
+@given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=80))
+def test_any_finite_values_are_survived(name, values):
+    detector = registry.create(name)
+    for i, value in enumerate(values):
+        score = detector.score(value, i * MINUTE).score
+        assert score is None or math.isfinite(score)
+        detector.learn(value, i * MINUTE)
+
+    assert registry.load(detector.dump()).dump() == detector.dump()
+
+
+@every_detector
+def test_a_constant_series_is_never_surprising(name):
+    if name == "metronome":
+        pytest.skip("fires blindly; that is its purpose")
+    detector = registry.create(name)
+    for i in range(500):
+        assert (detector.score(7.0, i * MINUTE).score or 0.0) < 0.1
+        detector.learn(7.0, i * MINUTE)
+
+
+@every_detector
+def test_the_name_carries_the_version_of_its_state(name):
+    detector = registry.create(name)
+
+    assert detector.name.startswith(f"{name}/")
+    assert registry.create(detector.name).dump() == detector.dump()
+    assert msgspec.msgpack.decode(detector.dump())[0] == detector.name
+
+
+@every_detector
+def test_a_damaged_state_is_refused(name):
+    state = msgspec.msgpack.decode(registry.create(name).dump())
+
+    with pytest.raises(StateError):
+        registry.load(msgspec.msgpack.encode(state[:-1]))
+    with pytest.raises(StateError):
+        registry.load(msgspec.msgpack.encode([state[0], *("x" for _ in state[1:])]))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [b"", b"\xc1", b"\x80", msgspec.msgpack.encode([]), msgspec.msgpack.encode(["novelty/99"])],
+)
+def test_foreign_bytes_are_no_detector(state):
+    with pytest.raises(StateError):
+        registry.load(state)
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(ConfigurationError, match=r"'hst'.*novelty"):
+        registry.create("hst")
+
+
+def test_time_moves_on_in_the_data():
+    assert all(a < b for (_, a), (_, b) in pairwise(noisy_day(10)))
+
+
+def deep_size(thing: object) -> int:
+    """Bytes of an object and all that only it holds; modules, types and code are shared."""
+    seen: set[int] = set()
+    total, waiting = 0, [thing]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen or isinstance(each, type) or callable(each):
+            continue
+        seen.add(id(each))
+        total += sys.getsizeof(each)
+        waiting += gc.get_referents(each)
+    return total

@@ -1,0 +1,172 @@
+// Charts: a value, the band that was expected, findings as marks, alerts as shaded spans.
+import { $ } from "./dom.js";
+import { utc, value as valueText } from "./format.js";
+
+let library;
+
+/** The chart library, once it has loaded; it comes after the page, which does not wait for it. */
+export function charts() {
+  library ??= new Promise((resolve, reject) => {
+    if (window.Plotly) resolve(window.Plotly);
+    const script = $("charts-library");
+    script.addEventListener("load", () => resolve(window.Plotly));
+    script.addEventListener("error", () => reject(new Error("the chart library did not load")));
+  });
+  return library;
+}
+
+const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function palette() {
+  return {
+    text: style("--muted"), line: style("--hair"), value: style("--value"), band: style("--band"),
+    surface: style("--raised"), strong: style("--text"), learning: style("--faint"),
+    page: style("--page"), ticket: style("--ticket"), info: style("--info"), good: style("--good"),
+    font: getComputedStyle(document.body).fontFamily,
+  };
+}
+
+const severityColour = (colours, severity) => colours[severity] ?? colours.info;
+
+/** Splits points where windows are missing, so that a gap stays a gap. */
+function withGaps(points) {
+  const out = [];
+  const steps = points.slice(1).map((p, i) => p.at - points[i].at).sort((a, b) => a - b);
+  const usual = steps[Math.floor(steps.length / 2)] ?? 0;
+  points.forEach((p, i) => {
+    if (i && p.at - points[i - 1].at > 2.5 * usual) out.push({ at: p.at - usual, value: null, low: null, high: null });
+    out.push(p);
+  });
+  return out;
+}
+
+function traces(points, marks, series, colours) {
+  const all = withGaps(points);
+  const x = all.map((p) => new Date(p.at));
+  const band = all.some((p) => p.low !== null);
+  const hover = all.map((p) => {
+    if (p.value === null) return "no data";
+    const expected = p.low === null ? "" : `<br>expected ${valueText(p.low, series.kind, series.unit)} – ${valueText(p.high, series.kind, series.unit)}`;
+    const learning = p.learning ? "<br>still learning" : "";
+    const revised = p.revision ? `<br>revised ${p.revision}×` : "";
+    return `<b>${valueText(p.value, series.kind, series.unit)}</b>${expected}${learning}${revised}`;
+  });
+  const out = [];
+  if (band) {
+    const edge = { x, mode: "lines", line: { width: 0, shape: "linear" }, hoverinfo: "skip", connectgaps: false };
+    out.push({ ...edge, name: "low", y: all.map((p) => p.low) });
+    out.push({ ...edge, name: "expected", y: all.map((p) => p.high), fill: "tonexty", fillcolor: colours.band });
+  }
+  if (all.some((p) => p.learning)) {
+    out.push({
+      x, y: all.map((p) => (p.learning ? p.value : null)), name: "learning", mode: "lines",
+      line: { color: colours.learning, width: 1.5, dash: "dot" }, hoverinfo: "skip",
+    });
+  }
+  out.push({
+    x, y: all.map((p) => p.value), name: "value", mode: "lines", connectgaps: false,
+    line: { color: colours.value, width: 1.75 },
+    text: hover, customdata: all.map((p) => utc(p.at)),
+    hovertemplate: "%{text}<br><span style=\"color:#999\">%{customdata}</span><extra></extra>",
+  });
+  if (marks.length) out.push(markTrace(marks, series, colours));
+  return out;
+}
+
+function markTrace(marks, series, colours) {
+  const symbols = { firing: "circle", pending: "circle-open", resolved: "diamond-open", retracted: "x-thin-open" };
+  const colour = (m) => (m.state === "resolved" ? colours.good : severityColour(colours, m.severity));
+  return {
+    x: marks.map((m) => new Date(m.at)), y: marks.map((m) => m.value), name: "findings", mode: "markers",
+    marker: {
+      size: 9, symbol: marks.map((m) => symbols[m.state] ?? "circle"), color: marks.map(colour),
+      line: { width: 1.5, color: marks.map((m) => (m.state === "firing" ? colours.surface : colour(m))) },
+    },
+    text: marks.map((m) => `<b>${m.state}</b> · ${m.rule}<br>${m.reason}`),
+    hovertemplate: "%{text}<extra></extra>",
+  };
+}
+
+/** Alerts as spans from their beginning to their end, or to the chart's. */
+function spans(alerts, range, colours) {
+  return alerts.flatMap((a) => {
+    const from = Math.max(Date.parse(a.started_at), range[0]);
+    const to = Math.min(a.resolved_at ? Date.parse(a.resolved_at) : range[1], range[1]);
+    if (to <= from || a.state === "retracted") return [];
+    const color = severityColour(colours, a.severity);
+    const base = { type: "rect", xref: "x", yref: "paper", layer: "below", line: { width: 0 } };
+    return [
+      { ...base, x0: new Date(from), x1: new Date(to), y0: 0, y1: 1, fillcolor: color, opacity: 0.13 },
+      { ...base, x0: new Date(from), x1: new Date(to), y0: 0.985, y1: 1, fillcolor: color, opacity: 0.9 },
+    ];
+  });
+}
+
+function thresholdLine(threshold, colours) {
+  return {
+    type: "line", xref: "paper", x0: 0, x1: 1, y0: threshold, y1: threshold,
+    line: { color: colours.strong, width: 1, dash: "dash" }, opacity: 0.55,
+  };
+}
+
+function layout(chart, colours) {
+  const { series, range, alerts, threshold, large } = chart;
+  const ratio = series.kind === "ratio";
+  const axis = { color: colours.text, gridcolor: colours.line, zeroline: false, fixedrange: true, tickfont: { size: 11 } };
+  const shapes = spans(alerts, range, colours);
+  const values = chart.points.flatMap((p) => [p.value, p.low, p.high]).filter((v) => v !== null);
+  const atZero = ["count", "distinct", "ratio"].includes(series.kind) && Math.min(0, ...values) === 0;
+  if (threshold !== null) shapes.push(thresholdLine(threshold, colours));
+  return {
+    autosize: true,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: colours.font, color: colours.text },
+    margin: large ? { l: 56, r: 12, t: 10, b: 30 } : { l: 44, r: 8, t: 6, b: 22 },
+    showlegend: false,
+    hovermode: "closest",
+    hoverdistance: 40,
+    hoverlabel: { bgcolor: colours.surface, bordercolor: colours.line, font: { family: colours.font, color: colours.strong, size: 12 }, align: "left" },
+    xaxis: { ...axis, type: "date", range: range.map((t) => new Date(t)), showgrid: false, nticks: large ? 8 : 4, tickformatstops: TICKS },
+    yaxis: {
+      ...axis, nticks: large ? 6 : 4, tickformat: ratio ? ".1~%" : ".3~s", rangemode: atZero ? "tozero" : "normal",
+      ...(ratio && Math.max(0, ...values) < 0.005 ? { range: [0, 0.01] } : {}),
+    },
+    shapes,
+  };
+}
+
+const TICKS = [
+  { dtickrange: [null, 60_000], value: "%H:%M:%S" },
+  { dtickrange: [60_000, 86_400_000], value: "%H:%M" },
+  { dtickrange: [86_400_000, null], value: "%e %b" },
+];
+
+/** Times for the chart library, which has no time zone but the one it is given: local, as written. */
+function local(ms) {
+  const d = new Date(ms);
+  return d.getTime() - d.getTimezoneOffset() * 60_000;
+}
+
+/**
+ * Draws or updates a chart in an element. `chart`: { series, points, marks, alerts, range,
+ * threshold, large }; times of points in ms under `at`.
+ */
+export async function draw(element, chart) {
+  const plotly = await charts();
+  if (!element.isConnected) return;
+  const colours = palette();
+  const shifted = {
+    ...chart,
+    range: chart.range,
+  };
+  await plotly.react(element, traces(chart.points, chart.marks, chart.series, colours), layout(shifted, colours), {
+    displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false, showTips: false,
+  });
+  element.dataset.drawn = String(chart.points.length);
+}
+
+/** Frees what a chart holds. */
+export async function erase(element) {
+  if (window.Plotly && element.data) window.Plotly.purge(element);
+}
