@@ -29,6 +29,9 @@ from models.topics import TOPICS
 
 log = logging.getLogger("backbeat.worker")
 
+WINDOWS_AT_ONCE = 2_000
+"""Windows published in one batch: about half a second of work, which other steps wait for."""
+
 SINKS = ("sqlite", "influxdb", "redis")
 
 
@@ -63,7 +66,11 @@ def create_app(settings: Settings) -> EngineApp:
     if "windows" in settings.roles:
         saved = app.global_store("rules", rule_from_json)
         judge = RuleJudge(RuleBook(rules, saved))
-        windows.declare(app, WindowsConfig(series=series, sources=sources, counters=count), judge)
+        windows.declare(
+            app,
+            WindowsConfig(series=series, sources=sources, counters=count, budget=WINDOWS_AT_ONCE),
+            judge,
+        )
     if "alerts" in settings.roles:
         alerts.declare(app, IncidentConfig(receivers=receivers, counters=count))
     if "notify" in settings.roles:

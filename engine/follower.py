@@ -57,33 +57,34 @@ class Follower(ConsumerRebalanceListener):
         self._positions = positions
         self._max_records = max_records
         self._task: asyncio.Task[None] | None = None
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
-            group_id=group,
+        self._bootstrap = bootstrap
+        self._session_ms = int(session_timeout * 1000)
+        self._consumer: AIOKafkaConsumer
+
+    async def start(self) -> None:
+        """Begin to join the group and to follow, in a task: joining may take the broker seconds."""
+        self._task = asyncio.create_task(self._run(), name=f"follower {self.group}")
+        self._task.add_done_callback(self._ended)
+
+    def _new_consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            group_id=self.group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
-            session_timeout_ms=int(session_timeout * 1000),
-            heartbeat_interval_ms=int(session_timeout * 300),
-            rebalance_timeout_ms=int(session_timeout * 1000),
+            session_timeout_ms=self._session_ms,
+            heartbeat_interval_ms=self._session_ms // 3,
+            rebalance_timeout_ms=self._session_ms,
             max_poll_interval_ms=24 * 3_600_000,  # a store may be away for long
             fetch_max_wait_ms=200,
             metadata_max_age_ms=30_000,
         )
-
-    async def start(self) -> None:
-        """Join the group and begin."""
-        self._consumer.subscribe(self.topics, listener=self)
-        await self._consumer.start()
-        self._task = asyncio.create_task(self._run(), name=f"follower {self.group}")
-        self._task.add_done_callback(self._ended)
-
     async def stop(self) -> None:
         """Stop between two handlings; what is not committed is handled again later."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._consumer.stop()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
@@ -102,6 +103,15 @@ class Follower(ConsumerRebalanceListener):
                 self._consumer.seek(tp, offset)
 
     async def _run(self) -> None:
+        self._consumer = self._new_consumer()
+        self._consumer.subscribe(self.topics, listener=self)
+        try:
+            await self._consumer.start()
+            await self._follow()
+        finally:
+            await self._consumer.stop()
+
+    async def _follow(self) -> None:
         while True:
             records = await self._consumer.getmany(timeout_ms=500, max_records=self._max_records)
             if not records:

@@ -140,7 +140,7 @@ class Step:
         settings = self.engine.settings
         if partition.buffer:
             if partition.buffered >= settings.flush_records or self.draining:
-                return 0.0
+                return partition.first_buffered_at  # past: the one that waits longest is first
             return partition.first_buffered_at + settings.flush_interval
         if partition.has_due(self.engine.now()):
             return 0.0

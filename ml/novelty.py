@@ -92,7 +92,7 @@ class NoveltyDetector(base.AnomalyDetector):
         """
         value = _finite(value)
         width, weight, seen = self._width(), self._weight, self._seen
-        settling, span = seen < MIN_SAMPLES, min(max(seen + 1 - MIN_SAMPLES, min(seen + 1, 10)), _LONG)
+        settling, span = seen < MIN_SAMPLES, min(seen + 1, _LONG)
         quantities, bucket = self._quantities(value), at // _BUCKET_MS % 8
         for context, quantity in zip(self._contexts, quantities, strict=True):
             b = bucket if context.buckets > 1 else 0

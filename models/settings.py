@@ -43,7 +43,11 @@ class Settings(BaseSettings):
     )
 
     flush_interval: float = Field(0.2, gt=0, description="Seconds between flushes of a partition.")
-    flush_records: int = Field(20_000, ge=1, description="Records that make a batch due at once.")
+    flush_records: int = Field(
+        5_000,
+        ge=1,
+        description="Records that make a batch due at once; folding one holds the loop.",
+    )
     session_timeout: float = Field(10.0, description="Seconds until a silent worker is replaced.")
     group_instance_id: str | None = Field(None, description="Static membership, unique a worker.")
 

@@ -133,10 +133,10 @@ class InfluxSink:
     async def _prepare(self, influxql: InfluxQL) -> None:
         """Make the database and the policies that are missing; needs an admin only for those."""
         database = identifier(self._bucket.database)
-        (known,) = await influxql.ask("SHOW DATABASES")
+        known = await influxql.ask("SHOW DATABASES")
         if self._bucket.database not in {row["name"] for table in known for row in table.rows}:
             await influxql.ask(f"CREATE DATABASE {database}")
-        (found,) = await influxql.ask(f"SHOW RETENTION POLICIES ON {database}")
+        found = await influxql.ask(f"SHOW RETENTION POLICIES ON {database}")
         policies = {row["name"]: row["duration"] for table in found for row in table.rows}
         wanted = live_policies(self._config)
         if self._bucket.policy not in policies:
@@ -216,11 +216,12 @@ class InfluxSink:
 
     def _judge(self, exc: ApiException) -> None:
         """Raise what an answer means; returns if all that could be stored has been."""
-        text = str(exc.body or exc.reason)[:1000]
+        body = exc.body.decode(errors="replace") if exc.body else exc.reason
+        text = f"{exc.status} {body}"[:1000]
         if exc.status == 429 or exc.status >= 500:
-            raise _PassingError(f"{exc.status} {text}", _retry_after(exc)) from exc
+            raise _PassingError(text, _retry_after(exc)) from exc
         if exc.status not in {400, 422}:
-            msg = f"InfluxDB refuses writes to {self._bucket.database}: {exc.status} {text}"
+            msg = f"InfluxDB refuses writes to {self._bucket.database}: {text}"
             raise StorageError(msg) from exc
         if "beyond retention policy" not in text:
             raise _RefusedError(text) from exc

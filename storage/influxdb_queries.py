@@ -92,15 +92,12 @@ class InfluxQueries:
 
     async def _find(self, key: SeriesKey, stream: str) -> _Series | None:
         where, values = _where(key, stream)
-        first, last = await self._influxql.ask(
-            "; ".join(
-                f'SELECT {pick}("weight") FROM {self._sources} WHERE {where} GROUP BY *'  # noqa: S608  bound
-                for pick in ("first", "last")
-            ),
-            values,
-        )
+        tables: list[Result] = []
+        for pick in ("first", "last"):
+            asked = f'SELECT {pick}("weight") FROM {self._sources} WHERE {where} GROUP BY *'  # noqa: S608  bound
+            tables += await self._influxql.ask(asked, values)
         ends: dict[str, dict[tuple[int, int], list[int]]] = {}
-        for table in _of_series(first + last, key):
+        for table in _of_series(tables, key):
             kind = parse_duration(table.tags["size"]), parse_duration(table.tags["slide"])
             kinds = ends.setdefault(table.tags["group"], {})
             kinds.setdefault(kind, []).extend(row["time"] for row in table.rows)
@@ -120,7 +117,7 @@ class InfluxQueries:
             "slide": format_duration(plan.slide),
         }
         fields = ", ".join(map(identifier, WINDOW_FIELDS))
-        (tables,) = await self._influxql.ask(
+        tables = await self._influxql.ask(
             f'SELECT {fields} FROM {self._sources} WHERE {where} AND "group" = $group'  # noqa: S608  bound
             f' AND "size" = $size AND "slide" = $slide AND time >= {since:d}ms'
             f" AND time < {until:d}ms GROUP BY * ORDER BY time LIMIT {_MAX_ROWS}",

@@ -56,11 +56,11 @@ class InfluxQL:
 
     async def ask(
         self, statement: str, values: Mapping[str, object] | None = None, database: str = ""
-    ) -> list[list[Result]]:
-        """The tables of each of the statements. ``values`` take the place of ``$name`` in them.
+    ) -> list[Result]:
+        """The tables that answer one statement. ``values`` take the place of ``$name`` in it.
 
         Raises:
-            StorageUnavailableError: no answer, 429, 5xx, or no such database yet.
+            StorageUnavailableError: no answer, 429, 5xx, or no such database or policy yet.
             StorageError: anything else but an answer.
         """
         form = {"q": statement, "epoch": "ms", "db": database}
@@ -77,12 +77,13 @@ class InfluxQL:
         if response.is_error:
             msg = f"InfluxDB refuses {statement!r}: {response.status_code} {response.text[:500]}"
             raise StorageError(msg)
-        return [_tables(result, statement) for result in response.json().get("results", [])]
+        (result,) = response.json()["results"]
+        return _tables(result, statement)
 
 
 def _tables(result: dict[str, Any], statement: str) -> list[Result]:
     if error := result.get("error"):
-        passing = "database not found" in error
+        passing = error.startswith(("database not found", "retention policy not found"))
         msg = f"InfluxDB refuses {statement!r}: {error}"
         raise (StorageUnavailableError if passing else StorageError)(msg)
     return [

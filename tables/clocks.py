@@ -123,8 +123,8 @@ def wake(clocks: Clocks, name: str, first: int, place: Place) -> list[Output]:
     if own is not None and own.idle:
         clocks[PARTITION] = replace(own, idle=False)
     if clock is None:
-        clocks[name] = clock = Clock(top=first, swept=first // DAY)
-        clocks[name] = clock = replace(clock, sent=place.watermark(clock))
+        sent = place.watermark(Clock(top=first))
+        clocks[name] = clock = Clock(sent=sent, swept=first // DAY)
     elif clock.idle:
         clocks[name] = clock = replace(clock, idle=False)
     else:
@@ -189,7 +189,8 @@ def _rest_partition(
         return []
     own: Clock | None = clocks.get(PARTITION)
     if own is None:
-        clocks[PARTITION] = own = Clock(active=now)
+        since = max((clock.active for clock in clocks.values()), default=now)
+        clocks[PARTITION] = own = Clock(active=since)
     if own.idle or now - max(clock.active for clock in clocks.values()) < place.time.idle:
         return []
     clocks[PARTITION] = replace(own, idle=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter
 from operator import attrgetter
-from typing import Any
 
 from models.config import SeriesConfig
 from models.flow import State, StoreSpec
@@ -49,7 +48,7 @@ class Directory:
         found: Directory | None = store.get(_KEY)
         if found is None or found.series is not series:
             found = cls(series, state)
-            found._restore(state)  # noqa: SLF001
+            found._restore(state)
             store[_KEY] = found
         return found
 
@@ -89,12 +88,14 @@ class Directory:
     def _attach(self, key: str, value: Publication) -> bool:
         owner, _, last = key.rpartition("|")
         it = self.get(owner)
-        kind_id, _, end = last.partition(":")
-        kind = it and next((k for k in it.plan.kinds if k.id == kind_id), None)
-        if it is None or kind is None:
+        if it is None:
             return False
-        it.closed[kind].attach(int(end), value)
-        return True
+        kind_id, _, end = last.partition(":")
+        for kind, shelf in it.closed.items():
+            if kind.id == kind_id:
+                shelf.attach(int(end), value)
+                return True
+        return False
 
     def plan(self, size: int, *, is_plays: bool) -> Plan:
         """What follows from a length of pane."""
@@ -126,7 +127,13 @@ class Directory:
     def drop(self, it: Instance) -> None:
         """Forget an instance and delete all it has."""
         it.clear()
-        self._row(it).remove(it)
+        row = self._row(it)
+        row.remove(it)
+        if not row:
+            if it.is_plays:
+                del self.streams[it.tenant, it.stream]
+            else:
+                del self.sources[it.tenant, it.stream, it.partition]
         self.counts[it.tenant, it.is_plays] -= 1
         self.pending.pop(it.key, None)
         self.behind.pop(it.key, None)

@@ -34,6 +34,7 @@ class _Saved(msgspec.Struct, array_like=True):
     stream: str
     size: int
     partition: int
+    origin: int | None = None
     first: int | None = None
     last: int = NEVER
     target: int = NEVER
@@ -43,16 +44,17 @@ class _Saved(msgspec.Struct, array_like=True):
 
 
 class Instance:
-    """One group instance. ``first`` and ``last`` are starts of closed panes with on-time data.
+    """One group instance. ``origin``, ``first`` and ``last`` are starts of closed on-time panes.
 
-    ``first``: where it began, or began again after a silence. ``line`` is its own for a metric, its
+    ``origin``: where it began; ``first``: where it began again after its last silence; ``last``: its
+    newest with data. ``line`` is its own for a metric, its
     stream's for plays. ``pending``: per kind the ends of the published windows whose revision is
     due; ``is_put_off``: the store has them. ``wake``: nothing happens to it before the watermark gets there.
     """
 
     __slots__ = (
         "blocks", "closed", "first", "group", "header", "is_plays", "is_put_off", "key", "last", "late",
-        "late_until", "line", "open", "partition", "pending", "plan", "record_key", "rolls", "size",
+        "late_until", "line", "open", "origin", "partition", "pending", "plan", "record_key", "rolls", "size",
         "stored_pending", "stream", "tenant", "wake",
     )  # fmt: skip
 
@@ -64,6 +66,7 @@ class Instance:
         self.partition = partition
         self.key = instance_key(group, stream, size)
         self.is_plays = not is_metric(group)
+        self.origin: int | None = None
         self.first: int | None = None
         self.last = NEVER
         self.line = Line()
@@ -131,13 +134,13 @@ class Instance:
         taking: set[int] = set()
         for kind in self.plan.kinds:
             ends = kind.ends_over(start - start % kind.level, kind.level)
-            if ends[-1] + kind.grace <= reached:
+            due = [e for e in ends if e <= reached < e + kind.grace and self.may_revise(kind, e)]
+            if due:
+                self.pending.setdefault(kind, set()).update(due)
+            elif ends[-1] <= reached:
                 refusing.append(kind)
                 continue
             taking.add(kind.level)
-            due = [e for e in ends if e <= reached < e + kind.grace]
-            if due:
-                self.pending.setdefault(kind, set()).update(due)
         for level in taking:
             whole = start - start % level
             pane = self.late[level].get(whole) or Pane()
@@ -157,6 +160,7 @@ class Instance:
             self.blocks[self.size].attach(start, pane)
             if self.first is None or (self.is_plays and start >= self.zeros_until):
                 self.first = start
+                self.origin = start if self.origin is None else self.origin
             self.last = start
         for level, source in self.plan.source.items():
             if end % level == 0:
@@ -176,6 +180,12 @@ class Instance:
         if self.first is None:
             return False
         return kind.tumbling or end - kind.size >= self.first
+
+    def may_revise(self, kind: Kind, end: int) -> bool:
+        """Whether late events publish this window (again, or for the first time into a gap)."""
+        if kind.tumbling:
+            return True
+        return self.origin is not None and end - kind.size >= self.origin
 
     def may_be_empty(self, end: int) -> bool:
         """Whether a window that ends here is published even if there is nothing in it."""
@@ -290,7 +300,7 @@ def _encode(it: Instance) -> bytes:
     line = Line() if it.is_plays else it.line
     return to_msgpack(
         _Saved(
-            it.tenant, it.group, it.stream, it.size, it.partition, it.first, it.last,
+            it.tenant, it.group, it.stream, it.size, it.partition, it.origin, it.first, it.last,
             line.target, line.reached, line.end,
             {kind.id: _runs(ends, kind.slide) for kind, ends in it.pending.items() if ends},
         )
@@ -306,7 +316,7 @@ def _decode(data: bytes) -> Instance:
     except msgspec.DecodeError as exc:
         raise StateError(f"instance of {len(data)} bytes cannot be read: {exc}") from exc
     it = Instance(saved.tenant, saved.group, saved.stream, saved.size, saved.partition)
-    it.first, it.last = saved.first, saved.last
+    it.origin, it.first, it.last = saved.origin, saved.first, saved.last
     it.line = Line(saved.target, saved.reached, saved.end)
     it.stored_pending = saved.pending
     it.is_put_off = bool(saved.pending)

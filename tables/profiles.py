@@ -190,7 +190,8 @@ def _mark(buffer: bytearray, play: Play, *, is_today: bool) -> None:
         buffer[_COUNTRIES + 2 : _TRACKS] = buffer[_COUNTRIES : _TRACKS - 2]
         buffer[_COUNTRIES : _COUNTRIES + 2] = country
     if is_today:
-        bit = crc32(play.track_id.encode()) % _TRACK_BITS
+        # The product mixes what CRC leaves linear: ids that differ in a digit would share bits.
+        bit = (crc32(play.track_id.encode()) * 0x9E3779B1 & 0xFFFFFFFF) >> 24
         buffer[_TRACKS + (bit >> 3)] |= 1 << (bit & 7)
 
 

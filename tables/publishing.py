@@ -36,7 +36,7 @@ class Judge(Protocol):
 
 
 def no_judge(
-    window: Window, spec: WindowSpec, state: State, previous: Mapping[str, Value] | None
+    window: Window, _spec: WindowSpec, _state: State, _previous: Mapping[str, Value] | None
 ) -> tuple[Window, Sequence[Output]]:
     """Let every window pass as it is."""
     return window, ()

@@ -115,7 +115,7 @@ class Walk:
             parts = it.on_time(kind, end)
             if parts or it.may_be_empty(end):
                 self._publisher.first(it, kind, end, parts)
-        if it.has_late(kind, end):
+        if it.has_late(kind, end) and it.may_revise(kind, end):
             it.pending.setdefault(kind, set()).add(end)
             self._directory.pending[it.key] = it
 
@@ -130,6 +130,8 @@ class Walk:
 
     def _drop(self, its: Sequence[Instance], reason: str) -> None:
         for it in its:
+            if self._directory.get(it.key) is not it:
+                continue
             self._directory.drop(it)
             self._counters.count("groups_dropped", reason, 1)
 

@@ -7,6 +7,7 @@ tells; here what the partitions told is brought together.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+
 import msgspec
 
 from models.errors import StateError

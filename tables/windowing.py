@@ -7,7 +7,7 @@ were cut. Revisions are put off to the end of the batch, so that several late pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec

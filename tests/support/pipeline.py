@@ -8,6 +8,7 @@ schedule, so that one input can be run in thousands of ways within seconds.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,17 +50,33 @@ class Step(NamedTuple):
     fold: Fold
 
 
+class Tally:
+    """The counters of all folds, in a dict: (name, reason) -> n."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+
+    def count(self, name: str, reason: str, n: int = 1) -> None:
+        """Add ``n``."""
+        self.counts[name, reason] += n
+
+
 def shipped_steps(
-    series: Mapping[str, Any], rules: Mapping[str, Any], tenants: Iterable[str]
+    series: Mapping[str, Any],
+    rules: Mapping[str, Any],
+    tenants: Iterable[str],
+    tally: Tally | None = None,
 ) -> list[Step]:
     """The steps of the worker, wired as ``agents.topology`` does it, from read configurations."""
+    counters = tally or Tally()
     config = parse_series_config(dict(series))
     parsed, receivers = parse_rules(dict(rules), config)
     ingest = IngestConfig(
         series=config, tenants=frozenset(tenants), partials=PARTITIONS, sources=PARTITIONS,
-        forwarding=True,
+        forwarding=True, counters=counters,
     )  # fmt: skip
-    windows = WindowsConfig(series=config, sources={"plays": PARTITIONS, "metrics": PARTITIONS})
+    sources = {"plays": PARTITIONS, "metrics": PARTITIONS}
+    windows = WindowsConfig(series=config, sources=sources, counters=counters)
     judge = RuleJudge(RuleBook(parsed))
     return [
         Step("plays", "plays", PLAY_STORES, partial(fold_plays, config=ingest)),
@@ -70,7 +87,7 @@ def shipped_steps(
         ),
         Step(
             "alerts", "findings", INCIDENT_STORES,
-            partial(fold_findings, config=IncidentConfig(receivers=receivers)),
+            partial(fold_findings, config=IncidentConfig(receivers=receivers, counters=counters)),
         ),
     ]  # fmt: skip
 
@@ -241,7 +258,8 @@ RESULT_TOPICS = ("windows", "findings", "alerts", "notifications", "dead-letters
 class Results:
     """What a run published, in a form that two runs can be compared by.
 
-    ``first``: windows by id as they were first published. ``last``: their last content, without the
+    ``first``: windows by id as they were first published (one that holds nothing but late events has no
+    first publication). ``last``: their last content, without the
     number of the revision (how many late events one revision holds depends on the batches).
     """
 
@@ -259,7 +277,7 @@ class Results:
         first: dict[str, Window] = {}
         last: dict[str, Window] = {}
         for window in map(decode_window, values["windows"]):
-            if window.id not in first or window.revision < first[window.id].revision:
+            if not window.revision:
                 first[window.id] = window
             if window.id not in last or window.revision > last[window.id].revision:
                 last[window.id] = window

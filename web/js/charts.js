@@ -2,6 +2,9 @@
 import { $ } from "./dom.js";
 import { utc, value as valueText } from "./format.js";
 
+const MOST_BANDS = 40;
+const HOVER = '%{text}<br><span style="font-size:11px">%{customdata}</span><extra></extra>';
+
 let library;
 
 /** The chart library, once it has loaded; it comes after the page, which does not wait for it. */
@@ -40,35 +43,51 @@ function withGaps(points) {
   return out;
 }
 
+/** Stretches of points that all have a band: the library fills across gaps between them. */
+function bands(points) {
+  const out = [];
+  let stretch = [];
+  for (const p of points) {
+    if (p.low !== null && p.high !== null) stretch.push(p);
+    else if (stretch.length) {
+      out.push(stretch);
+      stretch = [];
+    }
+  }
+  if (stretch.length) out.push(stretch);
+  return out.slice(-MOST_BANDS);
+}
+
+function bandTraces(points, colours) {
+  return bands(points).flatMap((stretch) => {
+    const edge = { x: stretch.map((p) => new Date(p.at)), mode: "lines", line: { width: 0 }, hoverinfo: "skip" };
+    return [
+      { ...edge, name: "low", y: stretch.map((p) => p.low) },
+      { ...edge, name: "expected", y: stretch.map((p) => p.high), fill: "tonexty", fillcolor: colours.band },
+    ];
+  });
+}
+
+function words(p, series) {
+  if (p.value === null) return "no data";
+  const v = (x) => valueText(x, series.kind, series.unit);
+  const expected = p.low === null ? "" : `<br>expected ${v(p.low)} – ${v(p.high)}`;
+  return `<b>${v(p.value)}</b>${expected}${p.learning ? "<br>still learning" : ""}${p.revision ? `<br>revised ${p.revision}×` : ""}`;
+}
+
 function traces(points, marks, series, colours) {
   const all = withGaps(points);
   const x = all.map((p) => new Date(p.at));
-  const band = all.some((p) => p.low !== null);
-  const hover = all.map((p) => {
-    if (p.value === null) return "no data";
-    const expected = p.low === null ? "" : `<br>expected ${valueText(p.low, series.kind, series.unit)} – ${valueText(p.high, series.kind, series.unit)}`;
-    const learning = p.learning ? "<br>still learning" : "";
-    const revised = p.revision ? `<br>revised ${p.revision}×` : "";
-    return `<b>${valueText(p.value, series.kind, series.unit)}</b>${expected}${learning}${revised}`;
-  });
-  const out = [];
-  if (band) {
-    const edge = { x, mode: "lines", line: { width: 0, shape: "linear" }, hoverinfo: "skip", connectgaps: false };
-    out.push({ ...edge, name: "low", y: all.map((p) => p.low) });
-    out.push({ ...edge, name: "expected", y: all.map((p) => p.high), fill: "tonexty", fillcolor: colours.band });
+  // The two lines meet: a point at which learning ends belongs to both.
+  const learning = all.map((p, i) => (p.learning || all[i - 1]?.learning ? p.value : null));
+  const known = all.map((p) => (p.learning ? null : p.value));
+  const lines = { x, mode: "lines", connectgaps: false };
+  const hover = { text: all.map((p) => words(p, series)), customdata: all.map((p) => utc(p.at)), hovertemplate: HOVER };
+  const out = bandTraces(all, colours);
+  if (learning.some((v) => v !== null)) {
+    out.push({ ...lines, ...hover, name: "learning", y: learning, line: { color: colours.learning, width: 1.75, dash: "dot" } });
   }
-  if (all.some((p) => p.learning)) {
-    out.push({
-      x, y: all.map((p) => (p.learning ? p.value : null)), name: "learning", mode: "lines",
-      line: { color: colours.learning, width: 1.5, dash: "dot" }, hoverinfo: "skip",
-    });
-  }
-  out.push({
-    x, y: all.map((p) => p.value), name: "value", mode: "lines", connectgaps: false,
-    line: { color: colours.value, width: 1.75 },
-    text: hover, customdata: all.map((p) => utc(p.at)),
-    hovertemplate: "%{text}<br><span style=\"color:#999\">%{customdata}</span><extra></extra>",
-  });
+  out.push({ ...lines, ...hover, name: "value", y: known, line: { color: colours.value, width: 1.75 } });
   if (marks.length) out.push(markTrace(marks, series, colours));
   return out;
 }
@@ -115,7 +134,8 @@ function layout(chart, colours) {
   const axis = { color: colours.text, gridcolor: colours.line, zeroline: false, fixedrange: true, tickfont: { size: 11 } };
   const shapes = spans(alerts, range, colours);
   const values = chart.points.flatMap((p) => [p.value, p.low, p.high]).filter((v) => v !== null);
-  const atZero = ["count", "distinct", "ratio"].includes(series.kind) && Math.min(0, ...values) === 0;
+  // From zero where that does not press the line against the top.
+  const atZero = Math.min(...values) >= 0 && Math.min(...values) < 0.45 * Math.max(...values);
   if (threshold !== null) shapes.push(thresholdLine(threshold, colours));
   return {
     autosize: true,
@@ -133,6 +153,10 @@ function layout(chart, colours) {
       ...(ratio && Math.max(0, ...values) < 0.005 ? { range: [0, 0.01] } : {}),
     },
     shapes,
+    annotations: threshold === null || !large ? [] : [{
+      xref: "paper", x: 0.004, y: threshold, xanchor: "left", yanchor: "bottom", showarrow: false,
+      text: `limit ${valueText(threshold, series.kind, series.unit)}`, font: { size: 11, color: colours.text },
+    }],
   };
 }
 
@@ -142,12 +166,6 @@ const TICKS = [
   { dtickrange: [86_400_000, null], value: "%e %b" },
 ];
 
-/** Times for the chart library, which has no time zone but the one it is given: local, as written. */
-function local(ms) {
-  const d = new Date(ms);
-  return d.getTime() - d.getTimezoneOffset() * 60_000;
-}
-
 /**
  * Draws or updates a chart in an element. `chart`: { series, points, marks, alerts, range,
  * threshold, large }; times of points in ms under `at`.
@@ -156,11 +174,8 @@ export async function draw(element, chart) {
   const plotly = await charts();
   if (!element.isConnected) return;
   const colours = palette();
-  const shifted = {
-    ...chart,
-    range: chart.range,
-  };
-  await plotly.react(element, traces(chart.points, chart.marks, chart.series, colours), layout(shifted, colours), {
+  // Dates, not numbers: the library shows dates in local time, and numbers in UTC.
+  await plotly.react(element, traces(chart.points, chart.marks, chart.series, colours), layout(chart, colours), {
     displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false, showTips: false,
   });
   element.dataset.drawn = String(chart.points.length);
