@@ -29,22 +29,29 @@ DECODERS = {
 SWEEP_SECONDS = 60.0
 
 
+GROUPS = {"": ("windows",), "-alerts": ("findings", "alerts", "deliveries")}
+"""Suffix of a sink's consumer group -> what it follows: alerts must not wait behind windows."""
+
+
 def declare(app: EngineApp, name: str, sink: Sink) -> None:
-    """Have ``sink`` follow the output topics as group ``<app>-<name>``."""
+    """Have ``sink`` follow the output topics, as groups ``<app>-<name>`` and ``<app>-<name>-alerts``."""
     settings = app.settings
     topics = {settings.topic(source): source for source in DECODERS}
 
     async def handle(records: Records) -> None:
         await sink.write(rows_of(records, topics, app))
 
-    follower = Follower(
-        settings.bootstrap,
-        f"{settings.app_id}-{name}",
-        sorted(topics),
-        handle,
-        positions=sink.positions,
-        session_timeout=settings.session_timeout,
-    )
+    followers = [
+        Follower(
+            settings.bootstrap,
+            f"{settings.app_id}-{name}{suffix}",
+            [settings.topic(source) for source in sources],
+            handle,
+            positions=sink.positions,
+            session_timeout=settings.session_timeout,
+        )
+        for suffix, sources in GROUPS.items()
+    ]
 
     async def sweep() -> None:
         while True:
@@ -56,13 +63,18 @@ def declare(app: EngineApp, name: str, sink: Sink) -> None:
 
     async def start() -> None:
         await sink.open()
-        await follower.start()
+        for follower in followers:
+            await follower.start()
         app.add_future(sweep())
 
+    async def stop() -> None:
+        for follower in followers:
+            await follower.stop()
+        await sink.close()
+
     app.on_engine_start(start)
-    app.on_engine_stop(follower.stop)
-    app.on_engine_stop(sink.close)
-    app.engine.followers.append(follower)
+    app.on_engine_stop(stop)
+    app.engine.followers += followers
 
 
 def rows_of(records: Records, topics: Mapping[str, str], app: Any) -> Rows:

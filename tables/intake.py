@@ -41,7 +41,7 @@ class Counters(Protocol):
 
     ``events_rejected`` by reason, ``events_forwarded`` {misrouted}, ``events_dropped`` {duplicate},
     ``events_folded`` {on_time, late, beyond_grace}, ``plays_judged`` by eligibility reason,
-    ``groups_refused`` by group name and ``series_refused`` {over_limit} (cells and samples that a
+    ``groups_refused`` by group name and ``series_refused`` {over_limit} (plays and samples that a
     cardinality limit left out), ``streams_ended`` {end_marker}.
     """
 

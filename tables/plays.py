@@ -139,7 +139,7 @@ def _partials(made: Sequence[tuple[str, str, groups.Cells]], turn: Turn) -> Iter
     size, partition = turn.place.pane, turn.batch.partition
     for tenant, stream, rank, key, slot, cell in keyed:
         if key in refused:
-            turn.count("groups_refused", group_name(config.groups[rank]))
+            turn.count("groups_refused", group_name(config.groups[rank]), cell.parts["n"])
             continue
         pane, late = slot >> 1, bool(slot & 1)
         partial = Partial(tenant, stream, key, partition, pane, size, late, cell.parts)

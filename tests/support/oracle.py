@@ -253,22 +253,59 @@ class Spread(NamedTuple):
     p95: float | None
 
 
-def watermarks(verdicts: Verdicts, known: Definitions, partitions: int) -> dict[tuple[str, str], int]:
-    """Event time up to which each (tenant, stream) is complete: the least over its partitions."""
-    found: dict[tuple[str, str], int] = {}
+class Horizon(NamedTuple):
+    """How far a (tenant, stream) has closed: a watermark, or the end of its last pane once it ended."""
+
+    at: int
+    ended: bool
+
+    def holds(self, end: int, slide: int) -> bool:
+        """Whether a window that ends there has closed. After the end, the last ones are those that
+        hold the last pane and would have been next.
+        """
+        return end - slide < self.at if self.ended else end <= self.at
+
+
+def horizons(
+    verdicts: Verdicts, known: Definitions, partitions: int
+) -> dict[tuple[str, str], Horizon]:
+    """How far each (tenant, stream) is complete: the least over its source partitions."""
+    found: dict[tuple[str, str], Horizon] = {}
     for tenant, stream in {(t, s) for t, s, _ in verdicts.tops}:
-        if all((stream, p) in verdicts.ended for p in range(partitions)):
-            found[tenant, stream] = 1 << 62
-            continue
         tops = [verdicts.tops.get((tenant, stream, p), 0) for p in range(partitions)]
-        found[tenant, stream] = (min(tops) - known.lateness) // known.pane * known.pane
+        if all((stream, p) in verdicts.ended for p in range(partitions)):
+            found[tenant, stream] = Horizon(max(tops) // known.pane * known.pane + known.pane, True)
+        else:
+            found[tenant, stream] = Horizon((min(tops) - known.lateness) // known.pane * known.pane, False)
+    return found
+
+
+def expected(
+    verdicts: Verdicts, known: Definitions, partitions: int
+) -> dict[WindowKey, Expected]:
+    """Every window that must be there in the end, of all kinds and groups.
+
+    A sliding window that began before its group did is not published for what it holds on time.
+    """
+    closed = horizons(verdicts, known, partitions)
+    found: dict[WindowKey, Expected] = {}
+    for kind in known.kinds:
+        for key, window, began, tenant in windows(verdicts.plays, known, kind):
+            start, is_sliding = key[-1], kind.size != kind.slide
+            if not closed[tenant, key[1]].holds(start + kind.size, kind.slide):
+                continue
+            if is_sliding and (began is None or start < began) and window.n == window.on_time:
+                continue
+            found[key] = window
     return found
 
 
 def windows(
     plays: pl.DataFrame, known: Definitions, kind: WindowKind
-) -> Iterator[tuple[WindowKey, Expected]]:
-    """Every window of one kind that holds a play, in every group."""
+) -> Iterator[tuple[WindowKey, Expected, int | None, str]]:
+    """Every window of one kind that holds a play, in every group, with the start of the group's first
+    pane with on-time plays, and the tenant.
+    """
     size, slide, _ = kind
     counted = _within_grace(plays, kind).with_columns(pane=pl.col("at") // known.pane * known.pane)
     for tags in known.groups:
@@ -280,13 +317,16 @@ def windows(
             pl.col("completion").count().alias("completions"),
             pl.col("completion").sum().alias("total"),
         )
+        began = panes.filter(pl.col("on_time") > 0).group_by(by).agg(pl.col("pane").min().alias("began"))
         spread = panes.with_columns(start=_starts("pane", size, slide)).explode("start")
         sums = spread.group_by([*by, "start"]).agg(pl.col(*_COUNTS, "total").sum())
+        sums = sums.join(began, on=by, how="left")
         for row in sums.iter_rows(named=True):
             mean = row["total"] / row["completions"] if row["completions"] else None
-            yield _key(row, tags, kind), Expected(
+            window = Expected(
                 row["n"], row["on_time"], row["eligible"], row["failed"], row["skipped"], mean
             )
+            yield _key(row, tags, kind), window, row["began"], row["tenant"]
 
 
 def spreads(

@@ -13,8 +13,8 @@ from tables import parts
 from tables.ingest import INGEST_STORES, IngestConfig, fold_metrics, fold_plays
 
 SHIPPED = load_series_config(Path(__file__).parents[2] / "config" / "series.toml")
-T0 = 1_760_000_000_000
-"""A pane's edge, and 08:53:20 of a UTC day."""
+T0 = 1_760_000_400_000
+"""09:00 of a UTC day: an edge of every pane up to an hour."""
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 

@@ -5,6 +5,7 @@ streams, end markers, bad ones, limits on cardinality, days that end, silence.
 """
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -86,7 +87,7 @@ def fold(bed, records, cuts, restart=()):
     found = Seen([], [], [], [])
     edges = [0, *cuts, len(records)]
     numbered = [r._replace(offset=i) for i, r in enumerate(records)]
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         if begin in restart:
             bed.state = restored(bed.state)
         seen = bed.fold(numbered[begin:end])
@@ -147,7 +148,7 @@ def play_out(source, records, stops):
         if i in stops:
             bed.state = restored(bed.state)
         batch = [r._replace(offset=i + j) for j, r in enumerate(records[i : i + 5])]
-        bed.now = max(bed.now + SECOND, max(r.timestamp for r in batch))
+        bed.now = max(bed.now + SECOND, *(r.timestamp for r in batch))
         outputs.append(bed.fold(batch, at_end=i % 3 == 0))
         for _ in range(i % 4):
             if i in stops:

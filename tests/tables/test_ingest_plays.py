@@ -319,7 +319,7 @@ def test_instances_beyond_the_limit_are_left_out_of_their_group_alone():
         kept = {g for _, g, *_ in seen.sums}
         assert kept == {"demo|all{}", "demo|country{country=DE}", "demo|country{country=FR}"}
         assert seen.counts() == {(0, False): 6}
-    assert bed.count("groups_refused", "country") == 4
+    assert bed.count("groups_refused", "country") == 6
     assert bed.state["groups"]["demo"] == 3
 
 

@@ -59,7 +59,9 @@ class Service:
         starts = range(start, start + size, PANE)
         plays = sum(self._plays(base, s, seed) for s in starts)
         errors = sum(self._error_rate(tags, s, seed) for s in starts) / len(starts)
-        startup = 640 + 60 * math.sin(start / 700_000) + random.Random(f"s{seed}{start}").gauss(0, 18)
+        startup = (
+            640 + 60 * math.sin(start / 700_000) + random.Random(f"s{seed}{start}").gauss(0, 18)
+        )
         if tags == {"platform": "web"} and start >= self.last - 12 * MINUTE:
             startup += 240 * min(1.0, (start - self.last + 12 * MINUTE) / 240_000)
         expected = base * 10 * len(starts) * (1 + 0.09 * math.sin(start / 900_000))
@@ -83,7 +85,9 @@ class Service:
             values={
                 "plays": banded(plays, expected, expected * 0.11, plays),
                 "error_rate": banded(errors, 0.011, 0.006, plays),
-                "startup_p95": banded(round(startup, 1), 640 + 60 * math.sin(start / 700_000), 90, plays * 0.97),
+                "startup_p95": banded(
+                    round(startup, 1), 640 + 60 * math.sin(start / 700_000), 90, plays * 0.97
+                ),
                 "listeners": Value(value=round(plays * 0.83), weight=plays, learning=True),
             },
         )
@@ -100,7 +104,9 @@ class Service:
             size=PANE,
             slide=PANE,
             count=1,
-            values={"value": Value(value=value * 1000, weight=1.0, score=0.8, low=340.0, high=530.0)},
+            values={
+                "value": Value(value=value * 1000, weight=1.0, score=0.8, low=340.0, high=530.0)
+            },
         )
 
     def windows(self, first: int, last: int) -> list[Window]:

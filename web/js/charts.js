@@ -1,6 +1,6 @@
 // Charts: a value, the band that was expected, findings as marks, alerts as shaded spans.
 import { $ } from "./dom.js";
-import { utc, value as valueText } from "./format.js";
+import { limit as limitText, utc, value as valueText } from "./format.js";
 
 const MOST_BANDS = 40;
 const HOVER = '%{text}<br><span style="font-size:11px">%{customdata}</span><extra></extra>';
@@ -128,14 +128,24 @@ function thresholdLine(threshold, colours) {
   };
 }
 
+/** From zero where that does not press the line against the top; with room at both ends. */
+function heights({ points, marks, series, threshold }) {
+  const values = [...points.flatMap((p) => [p.value, p.low, p.high]), ...marks.map((m) => m.value), threshold];
+  const known = values.filter((v) => v !== null && v !== undefined);
+  if (!known.length) return [0, 1];
+  const least = series.kind === "ratio" ? 0.01 : 0;
+  const top = Math.max(least, ...known);
+  const bottom = Math.min(...known);
+  if (bottom >= 0 && bottom < 0.45 * top) return [0, top * 1.1];
+  const room = 0.12 * (top - bottom) || Math.abs(top) * 0.1 || 1;
+  return [bottom - room, top + room];
+}
+
 function layout(chart, colours) {
   const { series, range, alerts, threshold, large } = chart;
   const ratio = series.kind === "ratio";
   const axis = { color: colours.text, gridcolor: colours.line, zeroline: false, fixedrange: true, tickfont: { size: 11 } };
   const shapes = spans(alerts, range, colours);
-  const values = chart.points.flatMap((p) => [p.value, p.low, p.high]).filter((v) => v !== null);
-  // From zero where that does not press the line against the top.
-  const atZero = Math.min(...values) >= 0 && Math.min(...values) < 0.45 * Math.max(...values);
   if (threshold !== null) shapes.push(thresholdLine(threshold, colours));
   return {
     autosize: true,
@@ -149,13 +159,12 @@ function layout(chart, colours) {
     hoverlabel: { bgcolor: colours.surface, bordercolor: colours.line, font: { family: colours.font, color: colours.strong, size: 12 }, align: "left" },
     xaxis: { ...axis, type: "date", range: range.map((t) => new Date(t)), showgrid: false, nticks: large ? 8 : 4, tickformatstops: TICKS },
     yaxis: {
-      ...axis, nticks: large ? 6 : 4, tickformat: ratio ? ".1~%" : ".3~s", rangemode: atZero ? "tozero" : "normal",
-      ...(ratio && Math.max(0, ...values) < 0.005 ? { range: [0, 0.01] } : {}),
+      ...axis, nticks: large ? 6 : 4, tickformat: ratio ? ".1~%" : ".3~s", range: heights(chart),
     },
     shapes,
     annotations: threshold === null || !large ? [] : [{
       xref: "paper", x: 0.004, y: threshold, xanchor: "left", yanchor: "bottom", showarrow: false,
-      text: `limit ${valueText(threshold, series.kind, series.unit)}`, font: { size: 11, color: colours.text },
+      text: `limit ${limitText(threshold, series.kind, series.unit)}`, font: { size: 11, color: colours.text },
     }],
   };
 }

@@ -2,7 +2,7 @@
 import { CallFailed, alert as getAlert } from "./api.js";
 import { $, h } from "./dom.js";
 import {
-  STATES, alertTitle, alertWords, duration, kindOf, seriesName, serverNow, tagText, time, value,
+  STATES, alertTitle, alertWords, duration, kindOf, limit, seriesName, serverNow, tagText, time, value,
 } from "./format.js";
 import { Plot } from "./plot.js";
 
@@ -130,7 +130,7 @@ function facts(alert) {
   const end = alert.resolved_at ? Date.parse(alert.resolved_at) : serverNow();
   const rows = [
     ["Value", alert.value === null ? null : v(alert.value)],
-    ["Limit", alert.kind === "threshold" && alert.threshold !== null ? v(alert.threshold) : null],
+    ["Limit", alert.kind === "threshold" && alert.threshold !== null ? limit(alert.threshold, kind, unit) : null],
     ["Expected", alert.low === null ? null : `${v(alert.low)} – ${v(alert.high)}`],
     ["Peak", alert.peak === null ? null : v(alert.peak)],
     ["Surprise", alert.score === null ? null : `${alert.score.toFixed(1)}${alert.threshold === null ? "" : ` of ${alert.threshold}`}`],

@@ -76,6 +76,11 @@ export function value(v, kind, unit) {
   return unit ? `${number(v)} ${unit}` : number(v);
 }
 
+/** A limit, as somebody would write it: 5 %, not 5.00 %. */
+export function limit(v, kind, unit) {
+  return kind === "ratio" ? `${Number((v * 100).toFixed(2))} %` : value(v, kind, unit);
+}
+
 const NAMES = {
   plays: "Plays", eligible_plays: "Eligible plays", listeners: "Listeners",
   error_rate: "Error rate", skip_rate: "Skip rate", completion: "Completion",
@@ -115,7 +120,7 @@ export function alertTitle(alert) {
   if (alert.summary) return alert.summary;
   const where = tagText(alert.tags);
   const name = alert.measure === "value" ? nameOf(alert.series) : alert.measure;
-  return `${measureName(name)} is unusual${where ? ` for ${where}` : ""}`;
+  return `Unusual ${measureName(name).toLowerCase()}${where ? `, ${where}` : ""}`;
 }
 
 /** What is wrong, in words and numbers. */
@@ -124,11 +129,11 @@ export function alertWords(alert) {
   const v = (x) => value(x, kind, unit);
   const name = measureName(alert.measure === "value" ? nameOf(alert.series) : alert.measure);
   const parts = [];
-  if (alert.value !== null) parts.push(`${name} was ${v(alert.value)}`);
+  if (alert.value !== null) parts.push(`${name} at ${v(alert.value)}`);
   if (alert.low !== null && alert.high !== null) {
     parts.push(`expected ${v(alert.low)} to ${v(alert.high)}`);
   } else if (alert.kind === "threshold" && alert.threshold !== null) {
-    parts.push(`the limit is ${v(alert.threshold)}`);
+    parts.push(`the limit is ${limit(alert.threshold, kind, unit)}`);
   }
   return parts.length ? `${parts.join("; ")}.` : alert.reason;
 }

@@ -68,7 +68,7 @@ export function showParts(health) {
   const [worst] = lines;
   const words = { down: `${wrong.length} down`, behind: `${wrong.length} behind`, unknown: `${wrong.length} unknown` };
   text($("parts-figure"), wrong.length ? words[worst.status] : "All well");
-  text($("parts-note"), wrong.length ? worstWords(worst) : `${lines.length} parts, ${number(waiting)} records on their way`);
+  text($("parts-note"), wrong.length ? worstWords(worst) : waiting ? `${number(waiting)} records on their way` : `${lines.length} parts, nothing waits`);
   $("vital-parts").dataset.state = !wrong.length ? "good" : health.status === "not_ready" ? "bad" : "late";
   $("parts").replaceChildren(...lines.map((p) => h("li", { class: p.status, title: p.detail },
     h("i", { "aria-hidden": "true" }), h("span", {}, p.name),
