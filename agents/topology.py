@@ -47,7 +47,6 @@ def create_app(settings: Settings) -> EngineApp:
         settings,
         topics=list(TOPICS.values()),
         logging_config=logging_config(settings),
-        datadir=settings.data_dir / "faust",
     )
     count = app.engine.metrics
     sources = {"plays": settings.partitions, "metrics": settings.partitions}

@@ -1,11 +1,11 @@
-"""The whole job in one worker, through a real broker: events/s, CPU µs/event, peak memory.
+"""The whole job in one worker through a real broker: events/s, CPU µs/event, peak memory.
 
-``python -m bench.whole_job --broker tansu|kafka [--plays N] [--json OUT]``
+``python -m bench.whole_job [--broker tansu|kafka] [--plays N] [--rate R] [--json OUT]``
 
-N simulated plays (seed 1, no incidents) lie in ``plays`` before the worker starts. Clock: from the moment
-every partition is restored until every step has flushed everything. CPU is user + system of the worker
-process, all threads, over the same span; peak memory is its resident high-water mark. The baseline in the
-same run is the counting worker (the engine with one count per key) on the same records.
+N simulated plays (seed 1, R a second of event time, no incidents) lie in ``plays`` before the worker starts.
+The clock runs from the moment every partition is restored until every step has flushed all it got. CPU is
+user + system of the worker process, all threads, over that span. Baseline in the same run: the counting
+worker (the same engine, one count per key and a changelog) on the same records.
 """
 
 from __future__ import annotations
@@ -13,54 +13,99 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from bench.machine import about
+from bench.machine import about, cpu_seconds, peak_mb
 from simulate.config import firehose
 from simulate.generator import Simulation
 from tests.support.kafka import KafkaServer
 from tests.support.tansu import TansuServer
-from tests.support.worker import Worker
+from tests.support.worker import Worker, wait_until
 
-CLOCK = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_seconds(pid: int) -> float:
-    """User + system seconds of a process, all threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK
+PARTITIONS = 4
 
 
-def peak_mb(pid: int) -> float:
-    """Resident high-water mark in MB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-async def produce(bootstrap: str, topic: str, plays: int, rate: float) -> int:
-    """Send simulated plays at full speed; how many."""
-    now = time.time_ns() // 1_000_000
-    begin = now - int(plays / rate * 1000)
-    simulation = Simulation(1, firehose(rate, begin))
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=20,
-                                max_batch_size=512_000)  # fmt: skip
+async def produce(bootstrap: str, topic: str, plays: int, rate: float) -> None:
+    """Fill the topic with simulated plays; all acknowledged on return."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
+    await admin.close()
+    end = time.time_ns() // 1_000_000
+    begin = end - int(plays / rate * 1000) - 60_000
+    events = Simulation(1, firehose(rate, begin)).events(begin, end)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, acks="all", linger_ms=20, max_batch_size=512_000
+    )
     await producer.start()
-    sent = 0
-    for event in simulation.events(begin, now):
+    for event in islice(events, plays):
         await producer.send(topic, key=event.key, value=event.value, headers=list(event.headers))
-        sent += 1
-        if sent >= plays:
-            break
     await producer.stop()
-    return sent
+
+
+def measure(app: str, bootstrap: str, plays: int, **env: str) -> dict[str, Any]:
+    """Run one worker over what lies in ``plays``."""
+    folder = Path(tempfile.mkdtemp(prefix="backbeat-bench-"))
+    with Worker(app, folder, BACKBEAT_BROKER=f"kafka://{bootstrap}", **env) as worker:
+        worker.wait_ready(120)
+        assert worker.process is not None
+        pid = worker.process.pid
+        cpu, began = cpu_seconds(pid), time.monotonic()
+        already = folded(worker)
+        wait_until(lambda: folded(worker) >= plays and worker.lag() == 0, 1800, "all folded")
+        seconds = time.monotonic() - began
+        used = cpu_seconds(pid) - cpu
+        peak = peak_mb(pid)
+    done = plays - already
+    return {
+        "events": done,
+        "seconds": round(seconds, 2),
+        "events_per_s": round(done / seconds),
+        "cpu_us_per_event": round(used / done * 1e6, 2),
+        "peak_mb": round(peak),
+    }
+
+
+def folded(worker: Worker) -> int:
+    """Source records whose effects are flushed."""
+    steps = worker.status().get("steps", {})
+    step = steps.get("plays") or steps.get("count") or []
+    return sum(p["next_offset"] for p in step)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--broker", choices=("tansu", "kafka"), default="tansu")
+    parser.add_argument("--plays", type=int, default=200_000)
+    parser.add_argument("--rate", type=float, default=500.0)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    server = {"tansu": TansuServer, "kafka": KafkaServer}[args.broker]
+    server.install()
+    with server(Path(tempfile.mkdtemp(prefix="backbeat-broker-"))) as broker:
+        asyncio.run(produce(broker.bootstrap, "plays", args.plays, args.rate))
+        rows = {
+            "counting (baseline)": measure(
+                "tests.support.counting_app", broker.bootstrap, args.plays, BACKBEAT_APP_ID="count"
+            ),
+            "whole job, no store": measure(
+                "faust_app", broker.bootstrap, args.plays,
+                BACKBEAT_ROLES="ingest,windows,alerts", BACKBEAT_APP_ID="whole",
+            ),
+        }  # fmt: skip
+    result = {**about(), "broker": args.broker, "rate": args.rate, "rows": rows}
+    print(json.dumps(result, indent=2))
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import sys
+from typing import Annotated
 
 import typer
 
@@ -27,11 +27,20 @@ app.command("doctor")(doctor.command)
 
 
 @app.command("docs")
-def docs() -> None:
+def docs(
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail where something would change.")
+    ] = False,
+) -> None:
     """Write the generated parts of the documentation anew."""
-    if importlib.util.find_spec("cli.docs") is None:
-        raise BackbeatError("this copy of Backbeat has no cli/docs.py, which writes them")
-    importlib.import_module("cli.docs").generate()
+    from cli.docs import generate
+
+    changed = generate(check=check)
+    if check and changed:
+        msg = f"docs/ is behind the code: {', '.join(changed)}; write it with: backbeat docs"
+        raise BackbeatError(msg)
+    print(f"written: {', '.join(changed)}" if changed else "docs/ is up to date")
 
 
 def main() -> None:

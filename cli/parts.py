@@ -156,7 +156,7 @@ def valkey(stack: Stack) -> Part:
 def worker(stack: Stack) -> Part:
     """All steps of the pipeline in one Faust worker."""
     argv = [
-        *(stack.python, "-m", "faust", "--datadir", str(stack.directory / "faust")),
+        *(stack.python, "-m", "faust"),
         *("-A", "faust_app", "worker", "-l", "info", "--without-web"),
     ]
     return Part("worker", argv, _is_ready(stack.metrics), stack.env(), patience=90)

@@ -159,6 +159,7 @@ class EngineApp(faust.App):
             settings.app_id,
             broker=settings.broker,
             store="memory://",
+            datadir=settings.data_dir / "faust",
             autodiscover=False,
             web_enabled=False,
             stream_wait_empty=False,
@@ -208,6 +209,11 @@ class EngineApp(faust.App):
     def _new_transport(self) -> Any:
         # Replaces the transport by URL with ours.
         return ChunkTransport(self.conf.broker_consumer, self)
+
+    async def on_first_start(self) -> None:
+        """Make the folder that Faust wants before anything else."""
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        await super().on_first_start()
 
     async def on_start(self) -> None:
         """Check the broker and its topics, connect the flush, then let Faust start."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+from models.config import format_duration
+
 Kind = Literal["release", "silence", "breakout", "late_batch"]
 
 MINUTE = 60_000
@@ -51,7 +53,8 @@ class Incident(NamedTuple):
             case "breakout":
                 return "one track breaks out, everywhere at once"
             case "late_batch":
-                return f"{self.plays} plays made offline arrive late"
+                ages = f"{format_duration(self.youngest)} to {format_duration(self.oldest)}"
+                return f"{self.plays} plays made offline arrive, {ages} late"
 
 
 class Expected(NamedTuple):

@@ -180,6 +180,7 @@ def take(
     ``home`` gives the key whose partition an event belongs to.
     """
     config, now = turn.config, turn.now
+    tenants, future = config.tenants, config.series.time.future
     open_streams = set(turn.clocks)
     taken: Taken[E] = Taken([], [], [])
     outputs: list[Output] = []
@@ -190,12 +191,13 @@ def take(
         stream = LIVE
         if record.headers:
             stream = header(record.headers, STREAM_HEADER) or LIVE
-        why = _why_not(event, stream, _timestamp(record, now), config)
-        if why is None and stream != LIVE:
-            why = _open(event.tenant_id, stream, open_streams)
-        if why is not None:
-            outputs.append(turn.reject(record, why))
-        elif config.forwarding and (moved := _forward(record, home(event), turn)):
+        stamp = record.timestamp if record.timestamp >= 0 else now
+        if event.tenant_id not in tenants or event.at > stamp + future or stream != LIVE:
+            why = _why_not(event, stream, stamp, config, open_streams)
+            if why is not None:
+                outputs.append(turn.reject(record, why))
+                continue
+        if config.forwarding and (moved := _forward(record, home(event), turn)):
             turn.count("events_forwarded", "misrouted")
             outputs.append(moved)
         else:
@@ -205,14 +207,10 @@ def take(
     return _without_duplicates(taken, turn), outputs
 
 
-def _timestamp(record: Record, now: int) -> int:
-    """The record's Kafka timestamp; a topic of the oldest format has none."""
-    return record.timestamp if record.timestamp >= 0 else now
-
-
 def _why_not(
-    event: Play | Metric, stream: str, timestamp: int, config: IngestConfig
+    event: Play | Metric, stream: str, timestamp: int, config: IngestConfig, open_streams: set[str]
 ) -> Rejected | None:
+    """Why an event is not taken, or None; opens a stream that is new."""
     tenant, future = event.tenant_id, config.series.time.future
     if tenant not in config.tenants:
         return Rejected("unknown_tenant", f"tenant {tenant!r} is not configured")
@@ -222,16 +220,10 @@ def _why_not(
             "far_future",
             f"time {event.at} is {ahead} ms ahead of its record's; at most {future} are taken",
         )
+    if stream == LIVE or (name := clocks.clock_name(tenant, stream)) in open_streams:
+        return None
     if len(stream) > MAX_STREAM_NAME:
         return Rejected("bad_stream", f"stream {stream[:80]!r} is longer than {MAX_STREAM_NAME}")
-    return None
-
-
-def _open(tenant: str, stream: str, open_streams: set[str]) -> Rejected | None:
-    """Open a stream that is new, or say why not."""
-    name = clocks.clock_name(tenant, stream)
-    if name in open_streams:
-        return None
     if sum(other.startswith(f"{tenant}\x1f") for other in open_streams) >= MAX_STREAMS:
         return Rejected(
             "too_many_streams", f"tenant {tenant!r} has {MAX_STREAMS} streams open; end some first"
@@ -266,7 +258,7 @@ def _without_duplicates(taken: Taken[E], turn: Turn) -> Taken[E]:
     ]
     # A record that claims to come from the future may not take the whole memory with it.
     latest = turn.now + turn.config.series.time.future
-    timestamps = [min(_timestamp(r, turn.now), latest) for r in taken.records]
+    timestamps = [min(r.timestamp, latest) if r.timestamp >= 0 else turn.now for r in taken.records]
     fresh = dedupe.find_fresh(hashes, timestamps, taken.records[0].offset, turn.state)
     if duplicates := fresh.count(False):
         turn.count("events_dropped", "duplicate", duplicates)

@@ -12,6 +12,7 @@ encode at the flush. :func:`read` unpacks one for those who look at it.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from struct import Struct
@@ -55,6 +56,7 @@ _OTHER_SOURCE = _PLATFORMS - 1
 _OTHER_PLATFORM = _GAPS - 1
 _SPANS = ((_HOURS, _SOURCES), (_SOURCES, _PLATFORMS), (_PLATFORMS, _GAPS), (_GAPS, _COUNTRIES))
 _NO_TRACKS = bytes(_TRACK_BITS // 8)
+_GAP_EDGES = tuple(8 * 2 ** (i / 2) for i in range(GAP_CELLS - 1))
 _GAP_WEIGHT = 1 / 16
 
 PROFILES = "profiles"
@@ -117,8 +119,8 @@ def update(packed: bytes | None, plays: Iterable[tuple[Play, bool, int]]) -> byt
      hourly, daily, gap_mean, gap_deviation, day, yesterday) = _HEAD.unpack_from(buffer)  # fmt: skip
     for play, is_eligible, top in plays:
         at, played = play.started_at, play.ms_played
-        if last < top - KEPT_MS:
-            buffer = bytearray(SIZE)
+        if not count or last < top - KEPT_MS:
+            buffer = bytearray(SIZE) if count else buffer
             first = last = at
             count = counted = skips = completes = errors = offline = brief = ms = 0
             hourly = daily = gap_mean = gap_deviation = 0.0
@@ -126,7 +128,7 @@ def update(packed: bytes | None, plays: Iterable[tuple[Play, bool, int]]) -> byt
         hourly, daily = _decayed(hourly, daily, at - last)
         if at > last:
             gap = (at - last) / 1000
-            _bump(buffer, _gap_cell(gap))
+            _bump(buffer, _GAPS + bisect_right(_GAP_EDGES, gap))
             gap_mean = gap_mean or gap
             gap_deviation += (abs(gap - gap_mean) - gap_deviation) * _GAP_WEIGHT
             gap_mean += (gap - gap_mean) * _GAP_WEIGHT
@@ -160,31 +162,21 @@ def _decayed(hourly: float, daily: float, elapsed: int) -> tuple[float, float]:
     return hourly + 2.0**in_hours, daily + 2.0 ** (in_hours / 24)
 
 
-def _gap_cell(seconds: float) -> int:
-    if seconds < 8:
-        return _GAPS
-    return _GAPS + min(GAP_CELLS - 1, int(2 * math.log2(seconds / 8)) + 1)
-
-
 def _bump(buffer: bytearray, cell: int) -> None:
     """Count one in a histogram's cell; a full cell halves its histogram."""
-    if buffer[cell] == 255:
+    try:
+        buffer[cell] += 1
+    except ValueError:  # a byte holds no 256
         begin, end = next(span for span in _SPANS if span[0] <= cell < span[1])
         buffer[begin:end] = bytes(n >> 1 for n in buffer[begin:end])
-    buffer[cell] += 1
+        buffer[cell] += 1
 
 
 def _mark(buffer: bytearray, play: Play, *, is_today: bool) -> None:
     """Count hour, source, platform, a change of country and (of the newest day) the track."""
-    for cell in (
-        _HOURS + play.started_at // HOUR % 24,
-        _SOURCE_CELL.get(play.source, _OTHER_SOURCE),
-        _PLATFORM_CELL.get(play.platform, _OTHER_PLATFORM),
-    ):
-        if buffer[cell] == 255:
-            _bump(buffer, cell)
-        else:
-            buffer[cell] += 1
+    _bump(buffer, _HOURS + play.started_at // HOUR % 24)
+    _bump(buffer, _SOURCE_CELL.get(play.source, _OTHER_SOURCE))
+    _bump(buffer, _PLATFORM_CELL.get(play.platform, _OTHER_PLATFORM))
     country = play.country.encode()
     if not buffer.startswith(country, _COUNTRIES):
         buffer[_COUNTRIES + 2 : _TRACKS] = buffer[_COUNTRIES : _TRACKS - 2]

@@ -169,7 +169,7 @@ def test_every_kind_says_what_it_is():
         "a release breaks playback on ios in FR",
         "web falls silent",
         "one track breaks out, everywhere at once",
-        "250 plays made offline arrive late",
+        "250 plays made offline arrive, 1d to 3d late",
     ]
     assert [len(expected(i)) for i in INCIDENTS] == [2, 1, 1, 0]
 

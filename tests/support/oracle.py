@@ -285,7 +285,8 @@ def expected(
 ) -> dict[WindowKey, Expected]:
     """Every window that must be there in the end, of all kinds and groups.
 
-    A sliding window that began before its group did is not published for what it holds on time.
+    A sliding window that begins before its group did (before its first play on time) is not published:
+    it would look like a rise.
     """
     closed = horizons(verdicts, known, partitions)
     found: dict[WindowKey, Expected] = {}
@@ -294,7 +295,7 @@ def expected(
             start, is_sliding = key[-1], kind.size != kind.slide
             if not closed[tenant, key[1]].holds(start + kind.size, kind.slide):
                 continue
-            if is_sliding and (began is None or start < began) and window.n == window.on_time:
+            if is_sliding and (began is None or start < began):
                 continue
             found[key] = window
     return found
