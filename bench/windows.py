@@ -11,6 +11,7 @@ import gc
 import json
 import random
 import resource
+import statistics
 import time
 from pathlib import Path
 
@@ -33,6 +34,13 @@ MINUTE = 60_000
 class Uncounted:
     def count(self, name: str, reason: str, n: int = 1) -> None:
         pass
+
+
+def reference() -> float:
+    """CPU ms of a fixed loop, so that figures of a busy or slow machine can be compared."""
+    began = time.process_time()
+    sum(i * i for i in range(10_000))
+    return (time.process_time() - began) * 1e3
 
 
 def group_keys(n: int) -> list[str]:
@@ -68,6 +76,7 @@ class Bed:
         self.seconds = {"partials": 0.0, "watermarks": 0.0, "encode": 0.0}
         self.partials = self.windows = self.written = self.revisions = 0
         self.at = T0
+        self.references: list[float] = []
 
     def pane(self) -> None:
         """All partials of one pane, then its watermarks, then the flush's encoding."""
@@ -86,6 +95,7 @@ class Bed:
         began = time.process_time()
         self.written += sum(map(len, self.changes()))
         self.seconds["encode"] += time.process_time() - began
+        self.references.append(reference())
 
     def fold(self, what: str, flows: list[Partial] | list[Watermark]) -> list[object]:
         records = [Record(i, self.at, None, to_msgpack(flow)) for i, flow in enumerate(flows)]
@@ -105,6 +115,7 @@ class Bed:
         return out
 
     def reset(self) -> None:
+        self.references = []
         self.seconds = dict.fromkeys(self.seconds, 0.0)
         self.partials = self.windows = self.written = self.revisions = 0
 
@@ -124,6 +135,7 @@ def cost(groups: int, plays: int, warm: int, minutes: int) -> dict[str, float]:
         "partial_us": bed.seconds["partials"] / bed.partials * 1e6,
         "changelog_bytes_per_window": bed.written / bed.windows,
         **per_window,
+        "reference_ms": statistics.mean(bed.references),
         "total_us": sum(bed.seconds.values()) / bed.windows * 1e6,
     }
 

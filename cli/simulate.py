@@ -48,7 +48,8 @@ def command(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same service.")] = 7,
     listeners: Annotated[int, typer.Option(min=1, help="How many people listen.")] = 2_000,
     history: Annotated[
-        str | None, typer.Option(help="How much past to send first, at full speed: 6h.")
+        str | None,
+        typer.Option(help="Past to send first, at full speed: 6h. Default: none; 1h in the demo."),
     ] = None,
     duration: Annotated[
         str | None, typer.Option(help="How long to go on in real time: 10m. Default: until Ctrl-C.")
@@ -66,7 +67,7 @@ def command(
 ) -> None:
     """Send the plays of a simulated streaming service to the topic `plays`."""
     now = wall_clock() // 1000 * 1000 if start is None else _instant(start)
-    past = parse_duration(history) if history else (parse_duration("6h") if demo_profile else 0)
+    past = parse_duration(history) if history else (parse_duration("1h") if demo_profile else 0)
     ahead = parse_duration(duration) if duration else None
     if out is not None and ahead is None and past == 0:
         raise ConfigurationError("nothing to write: --out needs a --history, a --duration, or both")

@@ -133,7 +133,11 @@ class Engine:
     def status(self) -> dict[str, Any]:
         """What ``/health/ready`` and ``/health/live`` are made of."""
         return {
-            "broker": {"kind": self.broker_kind, "guarantee": getattr(self.flush, "guarantee", "")},
+            # Asked for before the broker was found, there is no flush yet.
+            "broker": {
+                "kind": self.broker_kind,
+                "guarantee": getattr(getattr(self, "flush", None), "guarantee", ""),
+            },
             "globals": {store.topic: store.is_complete for store in self.globals},
             "followers": [follower.status() for follower in self.followers],
             "steps": {

@@ -92,7 +92,7 @@ async def ensure_topics(
         ]
         if missing:
             await _create(admin, missing)
-        for described in await admin.describe_topics(sorted(wanted)):
+        for described in await _described(admin, sorted(wanted)):
             found = len(described["partitions"])
             if found != settings.partitions:
                 msg = (
@@ -103,6 +103,17 @@ async def ensure_topics(
                 raise TopicMismatchError(msg)
     finally:
         await admin.close()
+
+
+async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> list[dict[str, Any]]:
+    """Topics as the broker describes them; one that was just created takes a moment to have partitions."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + CONNECT_SECONDS
+    while True:
+        found: list[dict[str, Any]] = await admin.describe_topics(names)
+        if all(topic["partitions"] for topic in found) or loop.time() > deadline:
+            return found
+        await asyncio.sleep(0.1)
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:

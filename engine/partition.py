@@ -109,6 +109,7 @@ class Partition:
             "highwater": self.highwater,
             "lag": self.lag,
             "buffered": self.buffered,
+            "timers_waiting": len(self.state.stores[TIMERS]),
             "keys": self.state.sizes(),
             "restore_seconds": round(self.restore_seconds, 3),
             "flush_seconds": round(self.flush_seconds, 4),

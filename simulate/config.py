@@ -59,7 +59,7 @@ _WEEK = 7 * 24 * HOUR
 
 
 def demo(
-    now: int, *, rate: float = 12.0, history: int = 6 * HOUR, cycles: int = 48
+    now: int, *, rate: float = 16.0, history: int = HOUR, cycles: int = 48
 ) -> SimulationConfig:
     """The configuration of the demo that goes live ``now``: see ``incidents.past`` and ``live``."""
     return SimulationConfig(

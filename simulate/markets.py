@@ -28,11 +28,11 @@ class Country(NamedTuple):
 
 
 PLATFORMS = (
-    Platform("ios", 0.40, 420, 0.004),
+    Platform("ios", 0.40, 420, 0.0025),
     Platform("android", 0.33, 520, 0.006),
-    Platform("desktop", 0.10, 380, 0.005),
-    Platform("web", 0.09, 650, 0.009),
-    Platform("smart_speaker", 0.08, 700, 0.008),
+    Platform("desktop", 0.10, 380, 0.006),
+    Platform("web", 0.09, 650, 0.012),
+    Platform("smart_speaker", 0.08, 700, 0.011),
 )
 
 COUNTRIES = (

@@ -58,6 +58,11 @@ class Clock(msgspec.Struct, frozen=True, array_like=True):
         """The event time that this stream has reached."""
         return max(self.top, self.pushed)
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether it is of a stream that was only waited for: it has had no event yet."""
+        return self.top == 0
+
 
 def _decode(data: bytes) -> Clock:
     try:
@@ -122,7 +127,7 @@ def wake(clocks: Clocks, name: str, first: int, place: Place) -> list[Output]:
     own = clocks.get(PARTITION)
     if own is not None and own.idle:
         clocks[PARTITION] = replace(own, idle=False)
-    if clock is None:
+    if clock is None or clock.is_blank:
         sent = place.watermark(Clock(top=first))
         clocks[name] = clock = Clock(sent=sent, swept=first // DAY)
     elif clock.idle:
@@ -156,24 +161,32 @@ def announce(clocks: Clocks, touched: Collection[str], place: Place) -> list[Out
     return outputs
 
 
-def rest(clocks: Clocks, touched: Collection[str], now: int, place: Place) -> list[Output]:
+def rest(
+    clocks: Clocks, touched: Collection[str], now: int, place: Place, tenants: Collection[str]
+) -> list[Output]:
     """What silence says, on a partition that is read to its end.
 
     A stream that got nothing for ``idle`` (or a tenth of how far it is behind, up to five minutes: a
     pause in a historical load is no silence) is declared idle; the live one is then moved on with
-    processing time, less its usual delay, at each pane edge. A partition on which nothing moves is
-    declared idle as a whole, once.
+    processing time, less its usual delay, at each pane edge. A tenant's live stream that has no event
+    here is declared idle, too, and stays where it is: on a partition that is busy with others, nobody
+    else would say that it need not be waited for. A partition on which nothing moves is declared idle
+    as a whole.
     """
     outputs: list[Output] = []
     idle = place.time.idle
+    if not place.per_series:
+        for name in (clock_name(tenant, LIVE) for tenant in sorted(tenants)):
+            if name not in clocks:
+                clocks[name] = Clock(active=now)
     for name, clock in list(clocks.items()):
-        wait = max(idle, min((now - clock.now) // 10, MAX_PATIENCE))
+        behind = 0 if clock.is_blank else now - clock.now
+        wait = max(idle, min(behind // 10, MAX_PATIENCE))
         if name == PARTITION or name in touched or now - clock.active < wait:
             continue
-        if name.endswith(f"\x1f{LIVE}"):
-            pushed = max(clock.pushed, now - idle - clock.lag)
-        else:
-            pushed = clock.pushed
+        pushed = clock.pushed
+        if name.endswith(f"\x1f{LIVE}") and not clock.is_blank:
+            pushed = max(pushed, now - idle - clock.lag)
         moved = replace(clock, pushed=pushed, idle=True)
         at = max(clock.sent, place.watermark(moved))
         if not clock.idle or at > clock.sent:
@@ -187,11 +200,11 @@ def _rest_partition(
 ) -> list[Output]:
     if touched:
         return []
+    busy = max((c.active for c in clocks.values() if not c.is_blank), default=0)
     own: Clock | None = clocks.get(PARTITION)
     if own is None:
-        since = max((clock.active for clock in clocks.values()), default=now)
-        clocks[PARTITION] = own = Clock(active=since)
-    if own.idle or now - max(clock.active for clock in clocks.values()) < place.time.idle:
+        clocks[PARTITION] = own = Clock(active=busy or now)
+    if own.idle or now - max(own.active, busy) < place.time.idle:
         return []
     clocks[PARTITION] = replace(own, idle=True)
     return place.tell(PARTITION, 0, idle=True)

@@ -67,6 +67,7 @@ class Directory:
         for key in [k for k, v in self._publications.items() if not self._attach(k, v)]:
             del self._publications[key]
         for it in self._store.values():
+            it.regrow()
             it.wake = it.next_edge(it.line.reached)
             if it.pending:
                 self.pending[it.key] = it

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial, reduce
 from hashlib import blake2b
-from operator import attrgetter, itemgetter
+from math import ldexp
+from operator import attrgetter, itemgetter, mul, or_
 from typing import Any, NamedTuple
 
 from models.config import SeriesConfig, group_name
@@ -95,6 +96,9 @@ _PREDICATES: Mapping[str, Callable[[Plays], list[bool]]] = {
     "skipped": lambda rows: [play.skipped for play in rows.plays],
     "offline": lambda rows: [play.offline for play in rows.plays],
 }
+_PLACES = 80
+"""Binary places of a completion: 53 of a double, and 27 for the smallest, 1 ms of a day."""
+
 _FIELDS: Mapping[str, Callable[[Play], Any]] = {
     "startup_ms": attrgetter("startup_ms"),
     "completion": _completion,
@@ -125,7 +129,7 @@ def _columns(rows: Plays, names: Sequence[str]) -> list[Column]:
         values = list(map(_FIELDS[field], rows.plays))
         if holds is not None:
             values = [v if h else None for v, h in zip(values, holds, strict=True)]
-        convert, build = _BUILDERS[kind]
+        convert, build = _maker(kind, field)
         if convert is not None:
             values = [None if v is None else convert(v) for v in values]
         columns.append(Column(name, values, None in values, build))
@@ -137,11 +141,37 @@ def _count_buckets(keys: Sequence[int]) -> dict[int, int]:
     return counts if len(counts) <= sketches.MAX_BUCKETS else sketches.collapse(counts)
 
 
-_BUILDERS: Mapping[str, tuple[Callable[[Any], Any] | None, Callable[[Sequence[Any]], Any]]] = {
-    "s": (None, parts.moments),
-    "q": (_bucket, _count_buckets),
-    "d": (_hash, parts.registers),
-}
+def _fixed(share: float) -> int:
+    return int(share * 2.0**_PLACES)
+
+
+def _moments(places: int, integers: Sequence[int]) -> list[Any]:
+    """What ``parts.moments`` makes of these integers over ``2**places``, in half the time.
+
+    A column is made of integers once, while its plays are summed in several groups.
+    """
+    bits = reduce(or_, integers)
+    spare = min(places, (bits & -bits).bit_length() - 1) if bits else places
+    total, squares = sum(integers) >> spare, sum(map(mul, integers, integers)) >> 2 * spare
+    low, high = (ldexp(end(integers), -places) for end in (min, max))
+    wire = sketches.wire_int
+    return [len(integers), wire(total), wire(squares), spare - places, low, high]
+
+
+_Maker = tuple[Callable[[Any], Any] | None, Callable[[Sequence[Any]], Any]]
+
+
+def _maker(kind: str, field: str) -> _Maker:
+    """How a field's values are prepared, once a play, and then summed, once a group."""
+    if kind == "q":
+        return _bucket, _count_buckets
+    if kind == "d":
+        return _hash, parts.registers
+    return (_fixed, _exact_shares) if field == "completion" else (None, _exact_wholes)
+
+
+_exact_shares = partial(_moments, _PLACES)
+_exact_wholes = partial(_moments, 0)
 
 
 def fold(rows: Plays, config: SeriesConfig) -> Cells:

@@ -49,7 +49,7 @@ def fold_plays(batch: Batch, state: State, now: int, config: IngestConfig) -> li
         if stretch.end is not None:
             outputs += _end(stretch.end, turn)
     if batch.at_end:
-        outputs += clocks.rest(turn.clocks, turn.touched, now, place)
+        outputs += clocks.rest(turn.clocks, turn.touched, now, place, config.tenants)
     return outputs
 
 
@@ -67,7 +67,7 @@ def fold_metrics(batch: Batch, state: State, now: int, config: IngestConfig) -> 
         if stretch.end is not None:
             outputs += _end(stretch.end, turn)
     if batch.at_end:
-        quiet = clocks.rest(turn.clocks, turn.touched, now, place)
+        quiet = clocks.rest(turn.clocks, turn.touched, now, place, config.tenants)
         outputs += metrics.release(turn)
         outputs += quiet
     return outputs

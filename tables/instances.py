@@ -12,11 +12,10 @@ from typing import Any
 
 import msgspec
 
-from models.config import METRIC_PREFIX
 from models.errors import StateError
 from models.flow import StoreSpec
 from models.records import to_msgpack
-from tables.kinds import Kind, Plan
+from tables.kinds import Kind, Plan, is_metric
 from tables.panes import Pane, together
 from tables.parts import Parts
 from tables.publications import Publication
@@ -53,7 +52,7 @@ class Instance:
     """
 
     __slots__ = (
-        "blocks", "closed", "first", "group", "header", "is_plays", "is_put_off", "key", "last", "late",
+        "blocks", "closed", "first", "group", "growing", "header", "is_plays", "is_put_off", "key", "last", "late",
         "late_until", "line", "open", "origin", "partition", "pending", "plan", "record_key", "rolls", "size",
         "stored_pending", "stream", "tenant", "wake",
     )  # fmt: skip
@@ -76,6 +75,7 @@ class Instance:
         self.late_until = NEVER
         self.wake = INFINITY
         self.open: dict[int, Pane] = {}
+        self.growing: dict[int, Pane] = {}
         self.rolls: dict[Kind, Roll] = {}
         self.record_key = group.encode()
         self.header = (("stream", stream.encode()),)
@@ -162,13 +162,30 @@ class Instance:
                 self.first = start
                 self.origin = start if self.origin is None else self.origin
             self.last = start
+        closed = {self.size: pane}
         for level, source in self.plan.source.items():
+            part = closed.get(source)
+            if part is not None:
+                whole = self.growing.get(level)
+                if whole is None:
+                    whole = self.growing[level] = Pane()
+                whole.add(part.parts)
             if end % level == 0:
-                shelf = self.blocks[source]
-                whole = together(shelf.get(at) for at in range(end - level, end, source))
+                closed[level] = whole = self.growing.pop(level, None)
                 if whole is not None:
                     self.blocks[level].put(end - level, whole)
         return pane is not None
+
+    def regrow(self) -> None:
+        """Make the blocks that are not complete yet from what they are made of."""
+        reached = self.line.reached
+        for level, source in self.plan.source.items():
+            begin = reached - reached % level
+            found = [self.blocks[source].get(at) for at in range(begin, reached, source)]
+            found.append(self.growing.get(source))
+            whole = together(found)
+            if whole is not None:
+                self.growing[level] = whole
 
     @property
     def zeros_until(self) -> int:
@@ -278,11 +295,6 @@ class Instance:
 def instance_key(group: str, stream: str, size: int) -> str:
     """The store key of an instance. A group key ends at its only brace, so it is unambiguous."""
     return f"{group}|{stream}|{size}"
-
-
-def is_metric(group: str) -> bool:
-    """Whether a group key is that of a metric's series."""
-    return group.partition("|")[2].startswith(METRIC_PREFIX)
 
 
 def _runs(ends: set[int], slide: int) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ Here are the reasons that need more than a record's bytes (the others are in ``m
 ``unknown_tenant``     not one of the configured tenants
 ``far_future``         more than ``time.future`` ahead of the record's Kafka timestamp
 ``bad_stream``         a stream name that is empty or longer than 64 characters
-``too_many_streams``   the tenant has ``MAX_STREAMS`` streams open on this partition
+``too_many_streams``   the tenant has ``MAX_STREAMS`` streams besides live on this partition
 ``endless``            an end marker for the live stream, which has no end
 =====================  ===================================================================
 """
@@ -224,7 +224,9 @@ def _why_not(
         return None
     if len(stream) > MAX_STREAM_NAME:
         return Rejected("bad_stream", f"stream {stream[:80]!r} is longer than {MAX_STREAM_NAME}")
-    if sum(other.startswith(f"{tenant}\x1f") for other in open_streams) >= MAX_STREAMS:
+    live = clocks.clock_name(tenant, LIVE)
+    mine = [other for other in open_streams if other.startswith(f"{tenant}\x1f") and other != live]
+    if len(mine) >= MAX_STREAMS:
         return Rejected(
             "too_many_streams", f"tenant {tenant!r} has {MAX_STREAMS} streams open; end some first"
         )
@@ -272,9 +274,12 @@ def _without_duplicates(taken: Taken[E], turn: Turn) -> Taken[E]:
 
 def by_stream(taken: Taken[E]) -> Mapping[tuple[str, str], list[int]]:
     """The places of the events of each (tenant, stream)."""
-    found: dict[tuple[str, str], list[int]] = {}
-    for place, (event, stream) in enumerate(zip(taken.events, taken.streams, strict=True)):
-        found.setdefault((event.tenant_id, stream), []).append(place)
+    keys = [(e.tenant_id, stream) for e, stream in zip(taken.events, taken.streams, strict=True)]
+    found: dict[tuple[str, str], list[int]] = {key: [] for key in keys}
+    if len(found) == 1:
+        return {keys[0]: list(range(len(keys)))}
+    for place, key in enumerate(keys):
+        found[key].append(place)
     return found
 
 

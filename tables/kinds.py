@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from math import gcd
 from typing import NamedTuple
 
-from models.config import SeriesConfig, WindowSpec
+from models.config import METRIC_PREFIX, SeriesConfig, WindowSpec
 
 PANE = "pane"
 """What the kind of a metric's own panes is called in rules."""
@@ -68,6 +68,11 @@ class Plan(NamedTuple):
     source: dict[int, int]
     longest: int
     longest_slide: int
+
+
+def is_metric(group: str) -> bool:
+    """Whether a group key is that of a metric's series."""
+    return group.partition("|")[2].startswith(METRIC_PREFIX)
 
 
 def plays_plan(config: SeriesConfig) -> Plan:

@@ -18,10 +18,8 @@ commutative and associative *in content*: whatever the order, equal values make 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
-
-import msgspec
 
 from models.config import Measure
 from models.records import Value
@@ -35,7 +33,6 @@ __all__ = [
     "PartName",
     "Parts",
     "buckets",
-    "checked",
     "evaluate",
     "evaluate_metric",
     "event_count",
@@ -108,49 +105,16 @@ def merge(name: str, a: Any, b: Any) -> Any:
 
 def merge_parts(into: Parts, other: Mapping[str, Any]) -> Parts:
     """Merge ``other`` into ``into`` and return it. What is new is copied, so nothing is shared."""
+    get = into.get
     for name, part in other.items():
-        mine = into.get(name)
-        if mine is not None:
-            into[name] = _MERGES[name[0]](mine, part)
-        else:
+        mine = get(name)
+        if mine is None:
             into[name] = part if isinstance(part, int) else part.copy()
+        elif name[0] == "n":
+            into[name] = mine + part
+        else:
+            into[name] = _MERGES[name[0]](mine, part)
     return into
-
-
-# -- from a foreign partial -------------------------------------------------------------------------
-
-_Moments = tuple[int, int | str, int | str, int, float, float]
-_TYPES: dict[str, Any] = {"n": int, "s": _Moments, "q": dict[int, int], "d": dict[int, int]}
-_LOWEST_EXPONENT = -1074
-
-
-def checked(parts: Mapping[str, Any]) -> str | None:
-    """Why these are not parts that can be merged, or None where they are."""
-    for name, part in parts.items():
-        kind = name[:1]
-        if kind not in _TYPES or name[1:2] not in {"", ":"}:
-            return f"part {name!r} is not of the kinds n, s, q, d"
-        try:
-            if not _is_sound(kind, msgspec.convert(part, _TYPES[kind])):
-                return f"part {name!r} holds impossible numbers"
-        except (msgspec.ValidationError, ValueError) as exc:
-            return f"part {name!r}: {exc}"
-    return None
-
-
-def _is_sound(kind: str, part: Any) -> bool:
-    if kind == "n":
-        return bool(part >= 0)
-    if kind == "s":
-        int(part[1]), int(part[2])
-        return bool(part[0] >= 0 and _LOWEST_EXPONENT <= part[3] <= 0)
-    if not part:
-        return True
-    if kind == "q":
-        return bool(min(part.values()) >= 0)
-    return 0 <= min(part) <= max(part) < sketches.REGISTERS and bool(
-        0 < min(part.values()) <= max(part.values()) <= sketches.MAX_RANK
-    )
 
 
 # -- measures ---------------------------------------------------------------------------------------
@@ -183,7 +147,8 @@ def evaluate(measure: Measure, parts: Mapping[str, Any]) -> Value:
     distinct   estimate (1.6 %, whole), 0 of none    plays (where the predicate holds)
     =========  ====================================  ============================================
 
-    A mean also has minimum, maximum and population variance. Numbers have 12 significant digits.
+    A mean also has minimum, maximum and population variance. What is computed has 12 significant
+    digits; extremes are as they came.
     """
     return Evaluator((measure,))(parts)[measure.name]
 
@@ -193,44 +158,52 @@ class Evaluator:
 
     def __init__(self, measures: Sequence[Measure]) -> None:
         self._measures = [(m.name, m.kind, _part_of(m), _weight_of(m)) for m in measures]
-        self._qs: dict[str, list[float]] = {}
-        for m in measures:
-            if m.kind == "quantile":
-                self._qs.setdefault(_part_of(m), []).append(m.q or 0.0)
+        self._quantiles = {
+            part: [(m.name, m.q or 0.0) for m in measures if _part_of(m) == part]
+            for part in (_part_of(m) for m in measures if m.kind == "quantile")
+        }
 
     def __call__(self, parts: Mapping[str, Any]) -> dict[str, Value]:
-        """The measures by name, in their order."""
+        """The measures by name."""
         out: dict[str, Value] = {}
-        quantiles: dict[str, Iterator[Value]] = {}
+        get = parts.get
         for name, kind, part_name, weight in self._measures:
-            part = parts.get(part_name)
-            if kind == "quantile":
-                if part_name not in quantiles:
-                    quantiles[part_name] = self._quantiles(part_name, part or {})
-                out[name] = next(quantiles[part_name])
+            if kind == "count":
+                count = float(get(part_name, 0))
+                out[name] = Value(count, count)
+            elif kind == "ratio":
+                n = get(weight, 0)
+                share = rounded(get(part_name, 0) / n) if n else None
+                out[name] = Value(share, float(n))
             elif kind == "mean":
-                out[name] = _mean(part)
-            else:
-                out[name] = _of_counts(kind, part, float(parts.get(weight, 0)))
+                out[name] = _mean(get(part_name))
+            elif kind == "distinct":
+                out[name] = _distinct(get(part_name), float(get(weight, 0)))
+            elif name not in out:
+                self._add_quantiles(part_name, get(part_name), out)
         return out
 
-    def _quantiles(self, part_name: str, counts: Mapping[int, int]) -> Iterator[Value]:
+    def _add_quantiles(
+        self, part_name: str, counts: Mapping[int, int] | None, out: dict[str, Value]
+    ) -> None:
+        """All quantiles of one part at once."""
+        asked = self._quantiles[part_name]
+        if not counts:
+            out.update((name, Value()) for name, _ in asked)
+            return
         total = float(sum(counts.values()))
-        for value in sketches.quantiles(counts, self._qs[part_name]):
-            yield Value(rounded(value), total)
+        values = sketches.quantiles(counts, [q for _, q in asked])
+        for (name, _), value in zip(asked, values, strict=True):
+            out[name] = Value(value, total)
 
 
 def _weight_of(measure: Measure) -> str:
-    """The count that a measure of counts, a share or a distinct count rests on."""
+    """The count that a share or a distinct count rests on."""
     return EVENTS if measure.kind == "ratio" or not measure.where else f"{EVENTS}:{measure.where}"
 
 
-def _of_counts(kind: str, part: Any, weight: float) -> Value:
-    if kind == "count":
-        return Value(weight, weight)
-    if kind == "ratio":
-        return Value(rounded((part or 0) / weight) if weight else None, weight)
-    return Value(float(round(sketches.distinct(part))) if part is not None else 0.0, weight)
+def _distinct(found: Any, weight: float) -> Value:
+    return Value(0.0 if found is None else float(round(sketches.distinct(found))), weight)
 
 
 def _mean(part: Sequence[Any] | None) -> Value:
@@ -239,8 +212,8 @@ def _mean(part: Sequence[Any] | None) -> Value:
     return Value(
         rounded(sketches.mean(part)),
         float(part[0]),
-        minimum=rounded(part[4]),
-        maximum=rounded(part[5]),
+        minimum=part[4],
+        maximum=part[5],
         variance=rounded(sketches.variance(part)),
     )
 

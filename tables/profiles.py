@@ -187,9 +187,9 @@ def _mark(buffer: bytearray, play: Play, *, is_today: bool) -> None:
         buffer[_TRACKS + (bit >> 3)] |= 1 << (bit & 7)
 
 
-def _distinct(bitmap: Iterable[int]) -> int:
+def _distinct(bitmap: bytes | bytearray) -> int:
     """How many tracks set these bits, by linear counting."""
-    empty = _TRACK_BITS - sum(byte.bit_count() for byte in bitmap)
+    empty = _TRACK_BITS - int.from_bytes(bitmap, "little").bit_count()
     return round(_TRACK_BITS * math.log(_TRACK_BITS / max(empty, 1)))
 
 

@@ -2,17 +2,18 @@
 
 Counts, sums and buckets are integers, so that what leaves is subtracted exactly. Extremes and
 registers cannot be subtracted: extremes are kept in monotonic queues, registers in two stacks
-(a queue's aggregate: the older half as a stack of unions, the newer as one running union; Tangwongsan,
-Hirzel, Schneider and Wu, "General incremental sliding-window aggregation", PVLDB 8, 2015), where the
-older stack is one row of registers and a log of what each block had changed in it.
+(the older half as a stack of unions, the newer as one running union; Tangwongsan, Hirzel, Schneider
+and Wu, "General incremental sliding-window aggregation", PVLDB 8, 2015).
 
 A window of 60 blocks costs about what two blocks cost, instead of 60.
 """
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +21,14 @@ from numpy.typing import NDArray
 
 from tables.panes import Pane
 from tables.parts import Parts
-from tables.sketches import REGISTERS, Dense, register_columns, wire_int
+from tables.sketches import (
+    REGISTERS,
+    Dense,
+    is_linear,
+    occupancy,
+    register_columns,
+    wire_int,
+)
 
 Fetch = Callable[[int], Pane | None]
 """The block that starts there, or None if it is empty."""
@@ -118,46 +126,81 @@ class _Moments:
 
 
 class _Registers:
-    """Two stacks: ``_front`` is the union of the older blocks, ``_back`` that of the newer ones."""
+    """Which registers are filled, as a bit mask a block: a union costs next to nothing.
+
+    ``_older[-1]`` is the union of the older blocks, ``_newer`` that of the newer ones. Ranks are only
+    kept while so many registers are filled that they are needed.
+    """
 
     def __init__(self) -> None:
-        self._front: Dense | None = None
-        self._undo: list[tuple[int, NDArray[np.uint16], Dense]] = []
-        self._back: Dense | None = None
-        self._newer: list[tuple[int, NDArray[np.uint16], Dense]] = []
+        self._older: list[int] = []
+        self._newer = 0
+        self._masks: list[int] = []
+        self._parts: deque[Any] = deque()
+        self._ranks: _Ranks | None = None
 
     def push(self, start: int, part: dict[int, int] | bytes) -> None:
-        numbers, ranks = register_columns(part)
-        if self._back is None:
-            self._back = np.zeros(REGISTERS, np.uint8)
-        self._back[numbers] = np.maximum(self._back[numbers], ranks)
-        self._newer.append((start, numbers, ranks))
+        mask = occupancy(part)
+        self._newer |= mask
+        self._masks.append(mask)
+        self._parts.append(part)
+        if self._ranks is not None:
+            self._ranks.push(part)
 
     def pop(self, start: int, part: dict[int, int] | bytes) -> None:
+        if not self._older:
+            self._older = list(accumulate(reversed(self._masks), operator.or_))
+            self._masks, self._newer = [], 0
+        self._older.pop()
+        self._parts.popleft()
+        if self._ranks is not None:
+            self._ranks.pop()
+
+    def value(self) -> int | Dense:
+        mask = self._older[-1] | self._newer if self._older else self._newer
+        filled = mask.bit_count()
+        if is_linear(filled):
+            self._ranks = None
+            return filled
+        if self._ranks is None:
+            self._ranks = _Ranks()
+            for part in self._parts:
+                self._ranks.push(part)
+        return self._ranks.value()
+
+
+class _Ranks:
+    """The union of ranks: of the older blocks with what each changed in it, and of the newer."""
+
+    def __init__(self) -> None:
+        self._older: Dense = np.zeros(REGISTERS, np.uint8)
+        self._undo: list[tuple[NDArray[np.uint16], Dense]] = []
+        self._newer: Dense = np.zeros(REGISTERS, np.uint8)
+        self._columns: list[tuple[NDArray[np.uint16], Dense]] = []
+
+    def push(self, part: dict[int, int] | bytes) -> None:
+        numbers, ranks = register_columns(part)
+        self._newer[numbers] = np.maximum(self._newer[numbers], ranks)
+        self._columns.append((numbers, ranks))
+
+    def pop(self) -> None:
         if not self._undo:
             self._turn()
-        _, numbers, before = self._undo.pop()
-        assert self._front is not None  # noqa: S101 - turned above
-        self._front[numbers] = before
+        numbers, before = self._undo.pop()
+        self._older[numbers] = before
 
     def _turn(self) -> None:
-        """Make the newer blocks the older stack, the oldest on top."""
-        front = np.zeros(REGISTERS, np.uint8) if self._front is None else self._front
-        for start, numbers, ranks in reversed(self._newer):
-            before = front[numbers]
+        """Make the newer blocks the older ones, the oldest to be undone first."""
+        for numbers, ranks in reversed(self._columns):
+            before = self._older[numbers]
             higher = ranks > before
-            numbers = numbers[higher]  # noqa: PLW2901  the same, without those that change nothing
-            self._undo.append((start, numbers, before[higher]))
-            front[numbers] = ranks[higher]
-        self._front, self._back, self._newer = front, None, []
+            self._undo.append((numbers[higher], before[higher]))
+            self._older[numbers[higher]] = ranks[higher]
+        self._columns.clear()
+        self._newer[:] = 0
 
     def value(self) -> Dense:
-        if self._back is None or not self._undo:
-            whole = self._front if self._back is None else self._back
-            assert whole is not None  # noqa: S101 - there is something, or nobody asks
-            return whole
-        assert self._front is not None  # noqa: S101 - something can be undone
-        return np.maximum(self._front, self._back)
+        return np.maximum(self._older, self._newer)
 
 
 _RUNS: dict[str, Callable[[], _Run]] = {
@@ -185,8 +228,8 @@ class Roll:
     def advance(self, end: int, fetch: Fetch) -> Parts:
         """The parts of the window that ends at ``end``.
 
-        They are to be read only, and before the next call; registers come as one row. A block's
-        content must be the same from when it enters to when it leaves.
+        They are to be read only, and before the next call; registers come in the forms that
+        ``sketches.distinct`` knows. A block's content must be the same from when it enters to when it leaves.
         """
         start = end - self.size
         if start >= self._end or start < self._start or end < self._end:

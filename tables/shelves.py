@@ -92,12 +92,13 @@ class Shelf(Generic[V]):
 class BlockShelf(Shelf[Pane]):
     """The closed blocks of one level. Old ones are put together into archives."""
 
-    __slots__ = ("_opened", "_untidy", "archives", "span")
+    __slots__ = ("_oldest_archive", "_opened", "_untidy", "archives", "span")
 
     def __init__(self, store: MutableMapping[str, Any], prefix: str, step: int) -> None:
         super().__init__(store, prefix, step)
         self.archives: dict[int, Archive] = {}
         self.span = step * ARCHIVE_BLOCKS
+        self._oldest_archive = INFINITY  # its last block; nothing in an archive is older
         self._untidy = INFINITY  # spans before this one have been looked at
         self._opened: tuple[int, dict[int, Pane]] | None = None
 
@@ -125,7 +126,8 @@ class BlockShelf(Shelf[Pane]):
     def attach_archive(self, whole: int, archive: Archive) -> None:
         """Take in an archive that the store already has."""
         self.archives[whole] = archive
-        self.oldest = min(self.oldest, self._last_in(whole))
+        self._oldest_archive = min(self._oldest_archive, self._last_in(whole))
+        self.oldest = min(self.oldest, self._oldest_archive)
 
     def event_count(self, start: int, end: int) -> int:
         """How many events are in the single blocks within ``[start, end)``."""
@@ -133,6 +135,8 @@ class BlockShelf(Shelf[Pane]):
 
     def tidy(self, before: int) -> None:
         """Put blocks of whole spans that end at or before ``before`` into archives."""
+        if self._untidy + self.span > before:
+            return
         while self._untidy + self.span <= before:
             whole, self._untidy = self._untidy, self._untidy + self.span
             starts = self.times(whole, whole + self.span)
@@ -154,14 +158,17 @@ class BlockShelf(Shelf[Pane]):
         """Delete all blocks up to ``limit``, archives when their last block has gone."""
         if self.oldest > limit:
             return
-        for whole in [a for a in self.archives if self._last_in(a) <= limit]:
-            self._drop_archive(whole)
+        if self._oldest_archive <= limit:
+            for whole in [a for a in self.archives if self._last_in(a) <= limit]:
+                self._drop_archive(whole)
+            self._oldest_archive = min(map(self._last_in, self.archives), default=INFINITY)
         super().expire(limit)
 
     def clear(self) -> None:
         """Delete everything."""
         for whole in list(self.archives):
             self._drop_archive(whole)
+        self._oldest_archive = INFINITY
         super().clear()
 
     def _drop_archive(self, whole: int) -> None:
@@ -169,7 +176,7 @@ class BlockShelf(Shelf[Pane]):
         self._store.pop(f"{self._prefix}a{whole}", None)
 
     def _after(self, limit: int) -> int:
-        return min(super()._after(limit), min(map(self._last_in, self.archives), default=INFINITY))
+        return min(super()._after(limit), self._oldest_archive)
 
     def _last_in(self, whole: int) -> int:
         return whole + self.span - self.step

@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import msgspec
-
 from models.config import SeriesConfig
 from models.decoding import dead_letter
 from models.events import Rejected
-from models.flow import Batch, Output, Record, State
-from models.records import Flow, Partial, Watermark, decode_flow
+from models.flow import TIMERS, Batch, Output, Record, State
+from models.records import Partial, Watermark
 from tables.directory import DIRECTORY, Directory
-from tables.instances import INSTANCES, Instance, instance_key, is_metric
+from tables.instances import INSTANCES, Instance, instance_key
 from tables.intake import Counters
 from tables.panes import PANES
-from tables.parts import checked, event_count
+from tables.partials import BadPartialError, decode_partial
+from tables.parts import event_count
 from tables.publications import PUBLICATIONS
 from tables.publishing import Judge, Publisher, no_judge
 from tables.walking import Walk
@@ -32,7 +31,9 @@ __all__ = ["WINDOW_STORES", "Judge", "WindowsConfig", "fold_windows", "no_judge"
 WINDOW_STORES = (WATERMARKS, INSTANCES, PANES, PUBLICATIONS, DIRECTORY)
 
 BAD_PARTIAL = "bad_partial"
-_FARTHEST = 1 << 60
+GO_ON = "windows:go-on"
+"""Timer of a walk that stopped at its budget."""
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,9 @@ def fold_windows(
     for record in batch.records:
         fold.take(record)
     fold.walk.go_on(now, config.revise_every)
+    timers = state.get(TIMERS)
+    if fold.directory.behind and timers is not None:
+        timers[GO_ON] = now  # the budget is spent: come back at once, after the flush
     return fold.publisher.outputs
 
 
@@ -87,22 +91,16 @@ class _Fold:
     def take(self, record: Record) -> None:
         """Take in one record."""
         try:
-            flow: Flow = decode_flow(record.value or b"")
-        except (msgspec.DecodeError, ValueError, RecursionError) as exc:
+            flow = decode_partial(record.value or b"", self.config.series.time.pane)
+        except BadPartialError as exc:
             self._reject(record, str(exc))
             return
         if isinstance(flow, Partial):
-            fault = self._fault(flow)
-            if fault is not None:
-                self._reject(record, fault)
-            else:
-                self._partial(flow)
+            self._partial(flow)
         elif flow.source == "plays":
             self._plays_watermark(flow)
-        elif flow.source == "metrics":
-            self._metrics_watermark(flow)
         else:
-            self._reject(record, f"watermark of source {flow.source!r}, not of plays or metrics")
+            self._metrics_watermark(flow)
 
     def _reject(self, record: Record, detail: str) -> None:
         self.config.counters.count("partials_rejected", BAD_PARTIAL, 1)
@@ -112,15 +110,6 @@ class _Fold:
         )
 
     # -- partials -----------------------------------------------------------------------------------
-
-    def _fault(self, flow: Partial) -> str | None:
-        """Why a decoded partial cannot be used, or None."""
-        if flow.size <= 0 or flow.pane % flow.size or abs(flow.pane) > _FARTHEST:
-            return f"pane {flow.pane} is not a multiple of its size {flow.size}"
-        pane = self.config.series.time.pane
-        if flow.size != pane and not is_metric(flow.group):
-            return f"pane of {flow.size} ms; panes of plays have {pane} ms"
-        return checked(flow.parts)
 
     def _partial(self, flow: Partial) -> None:
         it = self.directory.get(instance_key(flow.group, flow.stream, flow.size))

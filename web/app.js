@@ -26,6 +26,7 @@ let following = false;
 function setLink(state) {
   const words = { live: "Live", lost: "Reconnecting", connecting: "Connecting" };
   $("link").dataset.state = state;
+  document.body.classList.toggle("stale", state === "lost");
   text($("link-text"), words[state]);
   if (state === "live") {
     if (lostAt !== null) cards.reload();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import anyio
 from fastapi import APIRouter, Header, Query
 from sse_starlette import EventSourceResponse
 
@@ -38,8 +39,9 @@ async def stream_alerts(
     """Server-sent events: `snapshot` or `resumed` first, then an `alert` for every new version."""
     wanted = stream or None
     opening = await context.stream.open(who.tenant, last_event_id or resume, wanted)
-    events = context.stream.events(opening, who.tenant, wanted)
-    return AlertEventResponse(events, context.metrics)
+    closing = anyio.Event()
+    events = context.stream.events(opening, who.tenant, wanted, closing)
+    return AlertEventResponse(events, closing, context.metrics)
 
 
 @router.get("/{alert_id}", summary="One incident")

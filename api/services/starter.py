@@ -51,11 +51,15 @@ class Starter:
                 await self._target.start()
             except StorageError as exc:
                 log.warning("not connected", extra={"part": self.name, "error": str(exc)})
-                await asyncio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
-                attempt += 1
+            except Exception:
+                # A fault of ours. Tried again all the same: nobody else would, and readiness
+                # tells that the part is missing.
+                log.exception("not connected", extra={"part": self.name})
             else:
                 self.started.set()
                 return
+            await asyncio.sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+            attempt += 1
 
     async def end(self) -> None:
         """Stop trying, and stop the collaborator; gives up on it after a while."""
@@ -67,4 +71,6 @@ class Starter:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await self._target.stop()
         except (StorageError, TimeoutError) as exc:
-            log.warning("did not stop in time", extra={"part": self.name, "error": str(exc)})
+            log.warning("did not stop cleanly", extra={"part": self.name, "error": repr(exc)})
+        except Exception:
+            log.exception("did not stop cleanly", extra={"part": self.name})

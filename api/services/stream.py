@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
+from contextlib import aclosing
+from typing import Any, Literal, NamedTuple, Protocol
 
 from sse_starlette import ServerSentEvent
 
@@ -35,6 +36,14 @@ _PAGE = 500
 _ID = re.compile(r"^(?P<cluster>[^:\s]+):(?P<vector>\d+=-?\d+(?:,\d+=-?\d+)*)?$")
 
 Begin = Literal["resumed", "new", "unknown_id", "other_cluster", "gap"]
+
+
+class Signal(Protocol):
+    """An event that is set once, of whatever library."""
+
+    def wait(self) -> Coroutine[Any, Any, object]:
+        """Return when it is set."""
+        ...
 
 
 class Opening(NamedTuple):
@@ -134,36 +143,59 @@ class AlertStream:
                 return found[:MAX_SNAPSHOT], cursor is not None or len(found) > MAX_SNAPSHOT
 
     async def events(
-        self, opening: Opening, tenant: str, stream: str | None
+        self, opening: Opening, tenant: str, stream: str | None, closing: Signal
     ) -> AsyncIterator[ServerSentEvent]:
-        """The events of an opened stream, until the feed ends or the subscriber is too slow."""
+        """The events of an opened stream, until it is closed from either end."""
         vector, shown = dict(opening.vector), dict[str, int]()
         if opening.snapshot is not None:
             shown = {a.id: a.revision for a in opening.snapshot.alerts}
         with self._metrics.subscribers.labels("sse").track_inprogress():
             yield self._first(opening)
+            async with aclosing(self._records(opening.records, closing)) as records:
+                async for record in records:
+                    if record is None:
+                        yield ServerSentEvent(id=self._id(vector), comment="still here")
+                        continue
+                    vector[record.partition] = record.offset
+                    alert = record.alert
+                    if alert.tenant != tenant or stream not in {None, alert.stream}:
+                        continue
+                    if alert.revision <= shown.get(alert.id, -1):
+                        continue
+                    shown.pop(alert.id, None)
+                    data = Alert.of(alert).model_dump_json()
+                    yield ServerSentEvent(data=data, event="alert", id=self._id(vector))
+
+    async def _records(
+        self, follow: AsyncIterator[FeedRecord], closing: Signal
+    ) -> AsyncGenerator[FeedRecord | None, None]:
+        """The records as they come; None where none has come for the length of a heartbeat.
+
+        Ends with the feed, with the server, or when this subscriber is too slow.
+        """
+        closed: asyncio.Future[Any] = asyncio.ensure_future(closing.wait())
+        coming: asyncio.Future[Any] | None = None
+        try:
             while True:
-                try:
-                    async with asyncio.timeout(self._heartbeat):
-                        record = await anext(opening.records)
-                except TimeoutError:
-                    yield ServerSentEvent(id=self._id(vector), comment="still here")
-                    continue
-                except SlowSubscriberError:
-                    self._metrics.subscribers_dropped.labels("sse", "slow").inc()
-                    return
-                except (StopAsyncIteration, StorageUnavailableError):
-                    return
-                vector[record.partition] = record.offset
-                alert = record.alert
-                if alert.tenant != tenant or stream not in {None, alert.stream}:
-                    continue
-                if alert.revision <= shown.get(alert.id, -1):
-                    continue
-                shown.pop(alert.id, None)
-                yield ServerSentEvent(
-                    data=Alert.of(alert).model_dump_json(), event="alert", id=self._id(vector)
+                coming = coming or asyncio.ensure_future(anext(follow))
+                await asyncio.wait(
+                    {coming, closed}, timeout=self._heartbeat, return_when=asyncio.FIRST_COMPLETED
                 )
+                if closed.done():
+                    return
+                if not coming.done():
+                    yield None
+                    continue
+                record, coming = coming.result(), None
+                yield record
+        except SlowSubscriberError:
+            self._metrics.subscribers_dropped.labels("sse", "slow").inc()
+        except (StopAsyncIteration, StorageUnavailableError):
+            return
+        finally:
+            closed.cancel()
+            if coming is not None:
+                coming.cancel()
 
     def _first(self, opening: Opening) -> ServerSentEvent:
         """A snapshot, or the word that the stream goes on where it was left."""

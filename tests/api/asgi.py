@@ -11,7 +11,8 @@ from urllib.parse import urlencode
 
 from fastapi import FastAPI
 
-PATIENCE = 3.0
+PATIENCE = 20.0
+"""Seconds until a test gives up; it waits for events, never for time."""
 
 
 class Event(NamedTuple):

@@ -42,7 +42,7 @@ class World:
 
     async def started(self) -> None:
         """Wait until the feed has been reached."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await self.app.state.context.stream.connection.started.wait()
 
 

@@ -127,7 +127,7 @@ async def test_a_broker_that_goes_away_is_said_in_time(tmp_path, unique_name):
         await lag.lags()
     await producer.stop()
     await lag.stop()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
 
 
 async def test_a_broker_that_was_never_there_is_said():

@@ -100,7 +100,7 @@ async def test_a_broker_that_hangs_is_not_waited_for():
             await asyncio.Event().wait()
 
     checker = HealthChecker(Store("hangs"), "demo", [], Hanging(), timeout=0.05)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         health = await checker.check()
     assert health.status == "not_ready"
 
@@ -114,7 +114,7 @@ async def test_a_starter_gives_up_on_what_does_not_stop(monkeypatch):
 
     starter = Starter("stuck", Stuck(), required=True)
     starter.begin()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         await starter.started.wait()
         await starter.end()
 
@@ -132,3 +132,27 @@ async def test_metrics_are_counted_by_route(client):
     assert f'{counted}{{method="GET",route="none",status="404"}} 1.0' in text
     assert 'method="BREW"' not in text
     assert f'backbeat_request_seconds_count{{route="{route}"}} 2.0' in text
+
+
+async def test_a_starter_outlives_a_fault_of_ours(monkeypatch, caplog):
+    monkeypatch.setattr("api.services.starter.BACKOFF_S", (0.001,))
+
+    class Faulty(MemoryFeed):
+        tries = 0
+
+        async def start(self):
+            self.tries += 1
+            if self.tries < 3:
+                msg = "'NoneType' object is not iterable"
+                raise TypeError(msg)
+
+        async def stop(self):
+            msg = "nor does it stop"
+            raise RuntimeError(msg)
+
+    starter = Starter("faulty", Faulty(), required=True)
+    starter.begin()
+    async with asyncio.timeout(20):
+        await starter.started.wait()
+        await starter.end()
+    assert [r.message for r in caplog.records] == ["not connected"] * 2 + ["did not stop cleanly"]

@@ -269,3 +269,15 @@ async def test_a_feed_that_comes_later_is_found(settings, monkeypatch):
         await world.started()
         async with event_stream(world.app) as stream:
             assert (await stream.next()).name == "snapshot"
+
+
+async def test_a_stream_ends_when_the_server_closes(world):
+    """Or uvicorn would wait for its clients."""
+    stream, closing = world.app.state.context.stream, asyncio.Event()
+    opening = await stream.open("demo", None, None)
+    events = stream.events(opening, "demo", None, closing)
+    first = await anext(events)
+    assert first.event == "snapshot"
+    closing.set()
+    async with asyncio.timeout(20):
+        assert [event async for event in events] == []

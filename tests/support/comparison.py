@@ -102,7 +102,8 @@ def compare(
     for key, want in wanted.items():
         got = found.get(key)
         if got is None:
-            result.missing.append(key)
+            if want.certain:
+                result.missing.append(key)
         elif got.count < want.n:
             result.short.append((key, got.count, want.n))
         elif got.count > want.n:

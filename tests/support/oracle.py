@@ -235,7 +235,10 @@ _COUNTS = ("on_time", "n", "eligible", "failed", "skipped", "completions")
 
 
 class Expected(NamedTuple):
-    """One window: ``n`` plays in the end, ``on_time`` of them when it was first published."""
+    """One window: ``n`` plays in the end, ``on_time`` of them when it was first published.
+
+    ``certain``: it must be there, not only may be.
+    """
 
     n: int
     on_time: int
@@ -243,6 +246,7 @@ class Expected(NamedTuple):
     failed: int
     skipped: int
     completion: float | None
+    certain: bool = True
 
 
 class Spread(NamedTuple):
@@ -254,16 +258,24 @@ class Spread(NamedTuple):
 
 
 class Horizon(NamedTuple):
-    """How far a (tenant, stream) has closed: a watermark, or the end of its last pane once it ended."""
+    """How far a (tenant, stream) has closed. ``watermark``: the furthest of its partitions' if it has
+    ended, else the least. ``last``: the end of its last pane, if it has ended.
+    """
 
-    at: int
-    ended: bool
+    watermark: int
+    last: int | None = None
 
-    def holds(self, end: int, slide: int) -> bool:
-        """Whether a window that ends there has closed. After the end, the last ones are those that
-        hold the last pane and would have been next.
+    def may_hold(self, end: int, slide: int) -> bool:
+        """Whether a window that ends there may have closed."""
+        return end <= self.watermark if self.last is None else end - slide < self.last
+
+    def must_hold(self, end: int, slide: int, own: int) -> bool:
+        """Whether it must have closed. ``own`` is the end of its group's last pane with plays: at
+        the end of a stream, a group whose plays ended before need not go on to the others' last pane.
         """
-        return end - slide < self.at if self.ended else end <= self.at
+        if self.last is None:
+            return end <= self.watermark
+        return end - slide < max(self.watermark, own)
 
 
 def horizons(
@@ -274,16 +286,21 @@ def horizons(
     for tenant, stream in {(t, s) for t, s, _ in verdicts.tops}:
         tops = [verdicts.tops.get((tenant, stream, p), 0) for p in range(partitions)]
         if all((stream, p) in verdicts.ended for p in range(partitions)):
-            found[tenant, stream] = Horizon(max(tops) // known.pane * known.pane + known.pane, True)
+            last = max(tops) // known.pane * known.pane + known.pane
+            found[tenant, stream] = Horizon(_edge(max(tops), known), last)
         else:
-            found[tenant, stream] = Horizon((min(tops) - known.lateness) // known.pane * known.pane, False)
+            found[tenant, stream] = Horizon(_edge(min(tops), known))
     return found
+
+
+def _edge(top: int, known: Definitions) -> int:
+    return (top - known.lateness) // known.pane * known.pane
 
 
 def expected(
     verdicts: Verdicts, known: Definitions, partitions: int
 ) -> dict[WindowKey, Expected]:
-    """Every window that must be there in the end, of all kinds and groups.
+    """Every window that must be there in the end, of all kinds and groups, or may be.
 
     A sliding window that begins before its group did (before its first play on time) is not published:
     it would look like a rise.
@@ -291,22 +308,29 @@ def expected(
     closed = horizons(verdicts, known, partitions)
     found: dict[WindowKey, Expected] = {}
     for kind in known.kinds:
-        for key, window, began, tenant in windows(verdicts.plays, known, kind):
-            start, is_sliding = key[-1], kind.size != kind.slide
-            if not closed[tenant, key[1]].holds(start + kind.size, kind.slide):
+        for key, window, group in windows(verdicts.plays, known, kind):
+            horizon, start = closed[group.tenant, key[1]], key[-1]
+            if not horizon.may_hold(start + kind.size, kind.slide):
                 continue
-            if is_sliding and (began is None or start < began):
+            if kind.size != kind.slide and (group.began is None or start < group.began):
                 continue
-            found[key] = window
+            certain = horizon.must_hold(start + kind.size, kind.slide, group.last)
+            found[key] = window._replace(certain=certain)
     return found
+
+
+class GroupSpan(NamedTuple):
+    """When a group had plays: the start of its first pane with any on time, the end of its last pane."""
+
+    tenant: str
+    began: int | None
+    last: int
 
 
 def windows(
     plays: pl.DataFrame, known: Definitions, kind: WindowKind
-) -> Iterator[tuple[WindowKey, Expected, int | None, str]]:
-    """Every window of one kind that holds a play, in every group, with the start of the group's first
-    pane with on-time plays, and the tenant.
-    """
+) -> Iterator[tuple[WindowKey, Expected, GroupSpan]]:
+    """Every window of one kind that holds a play, in every group."""
     size, slide, _ = kind
     counted = _within_grace(plays, kind).with_columns(pane=pl.col("at") // known.pane * known.pane)
     for tags in known.groups:
@@ -318,16 +342,20 @@ def windows(
             pl.col("completion").count().alias("completions"),
             pl.col("completion").sum().alias("total"),
         )
-        began = panes.filter(pl.col("on_time") > 0).group_by(by).agg(pl.col("pane").min().alias("began"))
+        spans = panes.group_by(by).agg(
+            pl.col("pane").filter(pl.col("on_time") > 0).min().alias("began"),
+            pl.col("pane").max().alias("last"),
+        )
         spread = panes.with_columns(start=_starts("pane", size, slide)).explode("start")
         sums = spread.group_by([*by, "start"]).agg(pl.col(*_COUNTS, "total").sum())
-        sums = sums.join(began, on=by, how="left")
+        sums = sums.join(spans, on=by)
         for row in sums.iter_rows(named=True):
             mean = row["total"] / row["completions"] if row["completions"] else None
             window = Expected(
                 row["n"], row["on_time"], row["eligible"], row["failed"], row["skipped"], mean
             )
-            yield _key(row, tags, kind), window, row["began"], row["tenant"]
+            span = GroupSpan(row["tenant"], row["began"], row["last"] + known.pane)
+            yield _key(row, tags, kind), window, span
 
 
 def spreads(

@@ -222,10 +222,10 @@ def _garbage(
 
 
 def end_markers(plan: Plan) -> list[Sent]:
-    """The end of a named stream, on every partition."""
+    """The end of a named stream, on every partition, for all tenants: its key is empty."""
     headers = (*stream_headers(plan.stream), (END_HEADER, b"1"))
     at = plan.begin + plan.span + 10 * MINUTE
-    return [Sent("end", p, at, None, None, headers) for p in range(plan.partitions)]
+    return [Sent("end", p, at, b"", None, headers) for p in range(plan.partitions)]
 
 
 def closing_plays(plan: Plan, after: int = 90 * SECOND) -> list[Sent]:

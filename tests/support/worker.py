@@ -123,6 +123,11 @@ class Worker:
             return None
         return sum(p["lag"] for p in parts)
 
+    def is_settled(self) -> bool:
+        """Whether everything read is flushed and no step has set itself a timer to go on."""
+        parts = [p for step in self.status().get("steps", {}).values() for p in step]
+        return self.lag() == 0 and not any(p["timers_waiting"] for p in parts)
+
     def tail(self, lines: int = 30) -> str:
         """The end of the log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

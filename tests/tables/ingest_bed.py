@@ -76,8 +76,9 @@ class Seen(NamedTuple):
 
     @property
     def watermarks(self):
-        """(stream name, at, idle, ended) of each watermark."""
-        return [(w.stream, w.at, w.idle, w.ended) for w in self.flow if isinstance(w, Watermark)]
+        """(stream name, at, idle, ended) of each watermark of demo and of the partition."""
+        marks = [w for w in self.flow if isinstance(w, Watermark) and w.tenant != "other"]
+        return [(w.stream, w.at, w.idle, w.ended) for w in marks]
 
     @property
     def partials(self):

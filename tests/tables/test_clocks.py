@@ -174,6 +174,20 @@ def test_a_busy_partition_does_not_hide_a_silent_tenant():
     assert idle == [("demo", T0 - 10_000), ("demo", T0), ("demo", T0 + 10_000)]
 
 
+def test_a_tenant_without_events_here_is_not_waited_for():
+    """On a partition busy with others its live stream is declared idle, once, and stays where it is:
+    a load of old plays that begins later is not late.
+    """
+    bed, told = Bed(), []
+    for i in range(30):
+        bed.now = T0 + i * SECOND
+        told += bed.push(play(bed.now, tenant_id="other"), at_end=True).watermarks
+    assert told == [("live", 0, True, False)]
+    seen = bed.push(play(T0 - 300 * DAY))
+    assert seen.watermarks == [("live", T0 - 300 * DAY - LATENESS, False, False)]
+    assert {late for *_, late in seen.sums} == {False}
+
+
 def test_a_pause_in_a_historical_load_is_not_silence():
     """Ten hours behind, a stream waits five minutes; an hour behind would wait as long."""
     bed = started(T0, lag=10 * HOUR)
@@ -225,7 +239,7 @@ def test_a_quiet_partition_is_declared_idle_as_a_whole_once():
     """For streams it has never seen; again after activity has ended."""
     bed = Bed(now=T0)
     assert bed.wait(0).watermarks == []
-    assert bed.wait(5_000).watermarks == [("", 0, True, False)]
+    assert bed.wait(5_000).watermarks == [("live", 0, True, False), ("", 0, True, False)]
     assert bed.wait(HOUR).watermarks == []
     bed.push(record(play(bed.now), timestamp=bed.now))
     assert ("", 0, True, False) not in bed.wait(4_999).watermarks
@@ -235,7 +249,7 @@ def test_a_quiet_partition_is_declared_idle_as_a_whole_once():
 
 def test_silence_writes_nothing_between_edges():
     """A tick that tells nothing changes no state, so that it needs no flush."""
-    bed = started(T0)
+    bed = started(T0, config=config(tenants=frozenset({"demo"})))
     bed.wait(6_000)
     before = dict(bed.state["clocks"])
     for _ in range(8):

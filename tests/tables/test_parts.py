@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from models.config import Measure, load_series_config
 from models.records import Value
 from tables import sketches
+from tables.partials import fault_of
 from tables.parts import (
     Evaluator,
     buckets,
-    checked,
     evaluate,
     evaluate_metric,
     event_count,
@@ -79,7 +79,7 @@ def test_a_part_survives_msgpack(name, data):
     part = make(data.draw(values))
     back = msgspec.msgpack.decode(msgspec.msgpack.encode(part))
     assert back == part
-    assert checked({name: back}) is None
+    assert fault_of({name: back}) is None
 
 
 @given(st.lists(columns, min_size=1, max_size=4))
@@ -216,29 +216,3 @@ def test_variance_too_large_for_a_float_is_left_out():
     value = evaluate_metric({"s:value": moments([1e300, -1e300])})
     assert value.variance is None
     assert value.maximum == 1e300
-
-
-# -- foreign parts ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "part"),
-    [
-        ("x:y", 1),
-        ("number", 1),
-        ("", 1),
-        ("n", "1"),
-        ("n", -1),
-        ("s:x", [1, 2]),
-        ("s:x", [1, "one", 1, 0, 1.0, 1.0]),
-        ("s:x", [1, 1, 1, -5000, 1.0, 1.0]),
-        ("q:x", {"a": 1}),
-        ("q:x", [1]),
-        ("q:x", {1: -1}),
-        ("d:x", {4096: 1}),
-        ("d:x", {1: 0}),
-        ("d:x", {1: 54}),
-    ],
-)
-def test_parts_that_cannot_be_merged_are_told(name, part):
-    assert name in (checked({"n:failed": 1, name: part}) or "")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import uvicorn
 from playwright.async_api import Browser, Page, async_playwright
 
@@ -67,7 +68,7 @@ class Site:
         )
         self.server = uvicorn.Server(config)
         self.task = asyncio.create_task(self.server.serve())
-        while not self.server.started:
+        while not self.server.started:  # noqa: ASYNC110 - it has no event for that
             await asyncio.sleep(0.01)
         self.port = self.server.servers[0].sockets[0].getsockname()[1]
 
@@ -100,7 +101,7 @@ async def make_site(*, quiet: bool = False, empty: bool = False, guarded: bool =
     return Site(service, store, MemoryFeed("c1"), lag, settings=Settings(api_tokens=tokens))
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def site() -> AsyncIterator[Site]:
     """The page's server, seeded, with one ticket firing."""
     found = await make_site()
@@ -109,7 +110,7 @@ async def site() -> AsyncIterator[Site]:
     await found.stop()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser(chromium_path: Path) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         found = await playwright.chromium.launch(

@@ -66,11 +66,12 @@ export class Cards {
   }
 
   empty() {
+    const token = $("sign-out").hidden ? "" : " \\\n  -H 'Authorization: Bearer …'";
     return this.query
       ? h("p", { class: "nothing" }, h("strong", {}, "No series fits."), h("span", {}, `Nothing contains “${this.query}”.`))
       : h("div", { class: "nothing" }, h("strong", {}, "No series yet."),
         h("span", {}, "Publish a first event, and its series appears here within seconds:"),
-        h("pre", {}, `curl ${location.origin}/api/v1/metrics -H 'Content-Type: application/json' \\\n  -d '{"name": "requests", "value": 42, "tags": {"host": "a"}}'`));
+        h("pre", {}, `curl ${location.origin}/api/v1/metrics -H 'Content-Type: application/json'${token} \\\n  -d '{"name": "requests", "value": 42, "tags": {"host": "a"}}'`));
   }
 
   add(series) {

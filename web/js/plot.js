@@ -23,9 +23,8 @@ export class Plot {
   /** Fetches [from, to) and draws it. */
   async load(from, to) {
     this.range = [from, to];
-    const step = this.step(to - from);
     const [found, marks] = await Promise.all([
-      windows(this.key, { from, to, step, size: step ? undefined : this.options.size, limit: 5000 }),
+      windows(this.key, { from, to, step: this.step(to - from), size: this.options.size, limit: 5000 }),
       findings(this.key, { from, to }),
     ]);
     if (this.range[0] !== from) return;
@@ -36,7 +35,7 @@ export class Plot {
     await this.draw();
   }
 
-  /** Spans with more windows than a chart shows are asked for merged. */
+  /** Spans with more windows than a chart shows are asked for more coarsely. */
   step(span) {
     const { every } = this.options;
     const steps = span / every;
@@ -50,7 +49,7 @@ export class Plot {
     const last = this.points.at(-1)?.start ?? from;
     const since = Math.max(from, revised ? last - REVISED_MS : last);
     const [found, marks] = await Promise.all([
-      windows(this.key, { from: since, to, size: this.options.size, limit: 5000 }),
+      windows(this.key, { from: since, to, step: this.step(to - from), size: this.options.size, limit: 5000 }),
       findings(this.key, { from: since - 60_000, to: to + 60_000 }),
     ]);
     const fresh = found.points.map(point);
