@@ -80,7 +80,7 @@ def declare(app: EngineApp, name: str, sink: Sink) -> None:
 def rows_of(records: Records, topics: Mapping[str, str], app: Any) -> Rows:
     """What a fetch holds, by kind. A record that cannot be decoded is counted and left out."""
     found: dict[str, list[Any]] = {source: [] for source in DECODERS}
-    positions = []
+    positions, alert_offsets = [], []
     for tp, batch in records.items():
         source = topics[tp.topic]
         decode = DECODERS[source]
@@ -93,5 +93,8 @@ def rows_of(records: Records, topics: Mapping[str, str], app: Any) -> Rows:
                     "%s[%s]@%s is not a %s record: %s",
                     tp.topic, tp.partition, record.offset, source, exc,
                 )  # fmt: skip
+            else:
+                if source == "alerts":
+                    alert_offsets.append((tp.partition, record.offset))
         positions.append(Position(tp.topic, tp.partition, batch[-1].offset + 1))
-    return Rows(**found, positions=positions)
+    return Rows(**found, positions=positions, alert_offsets=alert_offsets)

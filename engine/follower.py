@@ -1,8 +1,8 @@
 """A follower: reads topics in a consumer group of its own and hands what it reads to a handler.
 
 Sinks and the notifier are followers, so that a slow store delays only itself. Offsets are committed
-after the handler has returned; a handler that raises ``StorageUnavailableError`` is called again with
-the same records, with back-off, for as long as it takes, while heartbeats go on.
+after the handler has returned; a handler that raises ``StorageError`` is called again with the same
+records, with back-off, for as long as it takes, while heartbeats and everything else go on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from engine.exits import leave_now
-from models.errors import StorageUnavailableError
+from models.errors import StorageError
 
 log = logging.getLogger("backbeat.engine")
 
@@ -140,9 +140,9 @@ class Follower(ConsumerRebalanceListener):
         while True:
             try:
                 result = await call()
-            except StorageUnavailableError as exc:
+            except StorageError as exc:
                 self.behind_since = self.behind_since or time.monotonic()
-                log.warning("%s: store unavailable, again in %.1f s: %s", self.group, wait, exc)
+                log.warning("%s: store failed, again in %.1f s: %s", self.group, wait, exc)
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))
                 wait = min(MAX_BACKOFF, wait * 2)
             else:
