@@ -41,12 +41,19 @@ def declare(app: EngineApp, name: str, sink: Sink) -> None:
     async def handle(records: Records) -> None:
         await sink.write(rows_of(records, topics, app))
 
+    opening = asyncio.Lock()
+
+    async def open_sink() -> None:
+        async with opening:
+            await sink.open()
+
     followers = [
         Follower(
             settings.bootstrap,
             f"{settings.app_id}-{name}{suffix}",
             [settings.topic(source) for source in sources],
             handle,
+            prepare=open_sink,
             positions=sink.positions,
             session_timeout=settings.session_timeout,
         )
@@ -62,7 +69,6 @@ def declare(app: EngineApp, name: str, sink: Sink) -> None:
                 log.exception("sweep of %s failed; it is tried again", name)
 
     async def start() -> None:
-        await sink.open()
         for follower in followers:
             await follower.start()
         app.add_future(sweep())

@@ -34,8 +34,10 @@ MAX_BACKOFF = 30.0
 class Follower(ConsumerRebalanceListener):
     """One consumer group over some topics.
 
-    ``positions``, where given, says where each partition continues (a store that keeps its offsets in
-    the transaction of its rows knows better than the group).
+    ``prepare``, where given, is awaited before the first record, again and again while it raises
+    ``StorageError``: a store that is down at start delays only itself. ``positions``, where given,
+    says where each partition continues (a store that keeps its offsets in the transaction of its
+    rows knows better than the group).
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Follower(ConsumerRebalanceListener):
         topics: Sequence[str],
         handler: Handler,
         *,
+        prepare: Callable[[], Awaitable[None]] | None = None,
         positions: Positions | None = None,
         max_records: int = 2000,
         session_timeout: float = 10.0,
@@ -54,6 +57,7 @@ class Follower(ConsumerRebalanceListener):
         self.behind_since: float | None = None
         self.handled = 0
         self._handler = handler
+        self._prepare = prepare
         self._positions = positions
         self._max_records = max_records
         self._task: asyncio.Task[None] | None = None
@@ -80,6 +84,7 @@ class Follower(ConsumerRebalanceListener):
             fetch_max_wait_ms=200,
             metadata_max_age_ms=30_000,
         )
+
     async def stop(self) -> None:
         """Stop between two handlings; what is not committed is handled again later."""
         if self._task is not None:
@@ -103,6 +108,8 @@ class Follower(ConsumerRebalanceListener):
                 self._consumer.seek(tp, offset)
 
     async def _run(self) -> None:
+        if self._prepare is not None:
+            await self._retrying(self._prepare)
         self._consumer = self._new_consumer()
         self._consumer.subscribe(self.topics, listener=self)
         try:
