@@ -10,10 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from storage.factory import create_sink
-from tables.ingest import IngestConfig
-from tables.windowing import WindowsConfig
-
 from agents import alerts, ingest, notify, sinks, windows
 from agents.judging import RuleBook, RuleJudge
 from alerts.delivery import Backoff
@@ -26,6 +22,9 @@ from models.config import load_series_config
 from models.logs import logging_config
 from models.settings import Settings
 from models.topics import TOPICS
+from storage.factory import create_sink
+from tables.ingest import IngestConfig
+from tables.windowing import WindowsConfig
 
 log = logging.getLogger("backbeat.worker")
 

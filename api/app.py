@@ -33,12 +33,10 @@ from api.services.stream import HEARTBEAT_S, AlertStream
 from models.config import SeriesConfig, load_series_config
 from models.logs import logging_config
 from models.settings import Settings
+from storage.factory import create_feed, create_latest, create_queries
 from storage.feeds import AlertFeed
-from storage.kafka_feed import KafkaAlertFeed
 from storage.protocols import LatestValues, Positioned, Queries
 from storage.redis import RedisLatest
-from storage.redis_feed import RedisAlertFeed
-from storage.sqlite_queries import SqliteQueries
 
 VERSION = "1"
 
@@ -74,24 +72,17 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
     Raises:
         ConfigurationError: settings that would open the API to everybody, or cannot be used.
     """
-    authenticator = create_authenticator(settings)
     metrics = ApiMetrics()
     reader = SeriesReader(queries, series or load_series_config(settings.series_config))
-    stream = AlertStream(
-        feed,
-        queries,
-        positions,
-        metrics,
-        topic=settings.topic("alerts"),
-        heartbeat=heartbeat,
-    )
+    topic = settings.topic("alerts")
+    stream = AlertStream(feed, queries, positions, metrics, topic=topic, heartbeat=heartbeat)
     starters = [stream.connection]
     if producer is not None:
         starters.append(Starter("producer", producer, required=False))
     if lag is not None:
         starters.append(Starter("lag", lag, required=False))
     context = ApiContext(
-        authenticator=authenticator,
+        authenticator=create_authenticator(settings),
         clock=clock,
         metrics=metrics,
         alerts=AlertReader(queries),
@@ -147,19 +138,15 @@ def create_default_api() -> FastAPI:
     settings = Settings()
     logging.config.dictConfig(logging_config(settings))
     series = load_series_config(settings.series_config)
-    queries = SqliteQueries(settings.sqlite_file, series)
-    latest: RedisLatest | None = None
-    feed: AlertFeed = KafkaAlertFeed(settings.bootstrap, settings.topic("alerts"))
+    queries, latest = create_queries(settings, series), create_latest(settings)
     releases: list[Release] = [queries.close]
-    if settings.redis_url is not None:
-        url = settings.redis_url.get_secret_value()
-        feed, latest = RedisAlertFeed(url), RedisLatest(url)
+    if isinstance(latest, RedisLatest):
         releases.append(latest.close)
     return create_api(
         settings,
         queries=queries,
         positions=queries,
-        feed=feed,
+        feed=create_feed(settings),
         latest=latest,
         producer=KafkaProducer(settings),
         lag=KafkaLag(settings),

@@ -175,7 +175,7 @@ def simulator(stack: Stack, seed: int, rate: float | None, history: str) -> Part
     """The simulated service; ready when all of its history is sent."""
     argv = [
         *(stack.python, "-m", "cli", "simulate", "--demo"),
-        *("--seed", str(seed), "--history", history),
+        *("--seed", str(seed), "--history", history, "--wait", "90s"),
         *("--labels", str(stack.labels_file), "--status", str(stack.status_file)),
         *(() if rate is None else ("--rate", str(rate))),
     ]

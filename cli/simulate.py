@@ -16,7 +16,7 @@ import typer
 
 from cli.run import load_settings
 from models.config import parse_duration
-from models.errors import ConfigurationError
+from models.errors import ConfigurationError, StorageUnavailableError
 from simulate.config import SimulationConfig, demo
 from simulate.generator import Simulation
 from simulate.labels import Tally, labels, write_labels
@@ -25,6 +25,7 @@ from simulate.publisher import Publisher, partitions_of
 
 _FOREVER = 365 * 86_400_000
 _SAVE_EVERY = 30.0
+_ASK_EVERY = 0.2
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -63,9 +64,14 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="Write records to this file, a line each, at full speed.")
     ] = None,
+    wait: Annotated[
+        str | None, typer.Option(help="How long to wait for the topic to be there: 30s.")
+    ] = None,
     status_file: Annotated[Path | None, typer.Option("--status", hidden=True)] = None,
 ) -> None:
     """Send the plays of a simulated streaming service to the topic `plays`."""
+    if wait is not None and out is None:
+        asyncio.run(_topic_is_there(parse_duration(wait) / 1000))
     now = wall_clock() // 1000 * 1000 if start is None else _instant(start)
     past = parse_duration(history) if history else (parse_duration("1h") if demo_profile else 0)
     ahead = parse_duration(duration) if duration else None
@@ -153,6 +159,20 @@ def _to_file(simulation: Simulation, book: _Book, end: int, out: Path) -> None:
             file.write(event.value + b"\n")
     book.save(end, tally)
     print(f"wrote {tally.records} records to {out}")
+
+
+async def _topic_is_there(seconds: float) -> None:
+    """Return when the broker has the topic; raise what is wrong when the time is up."""
+    settings, _ = load_settings()
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            await partitions_of(settings.bootstrap, settings.topic("plays"))
+            return
+        except (ConfigurationError, StorageUnavailableError):
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_ASK_EVERY)
 
 
 async def _to_kafka(simulation: Simulation, book: _Book, end: int) -> Progress:

@@ -56,7 +56,7 @@ class Supervisor:
 
     log_dir: Path
     cwd: Path
-    bound: float = 10.0
+    bound: float = 15.0
     _running: list[_Running] = field(default_factory=list)
     _hurry: bool = False
 

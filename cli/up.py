@@ -9,9 +9,9 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -124,6 +124,7 @@ class _Session:
         self._wishes = wishes
         self._supervisor = supervisor
         self._screen = screen
+        self._serving = asyncio.Event()
 
     async def until(self, stop: asyncio.Event) -> None:
         """Run until asked to stop.
@@ -146,31 +147,30 @@ class _Session:
 
     async def _run(self) -> None:
         stack = self._stack
-        began = wall_clock()
-        await self._start(parts.broker(stack), parts.valkey(stack))
-        await self._start(parts.worker(stack), parts.api(stack))
-        self._save()
+        await _together(self._start(parts.broker(stack)), self._start(parts.valkey(stack)))
+        await _together(self._serve(wall_clock()), self._simulate())
+
+    async def _serve(self, began: int) -> None:
+        stack = self._stack
+        await _together(self._start(parts.worker(stack)), self._start(parts.api(stack)))
         self._screen.page()
-        await asyncio.gather(self._alerts(began), self._simulate())
+        self._serving.set()
+        await self._alerts(began)
 
     async def _simulate(self) -> None:
+        """Start beside the worker: the simulator waits for the topic that the worker creates."""
         stack, wishes = self._stack, self._wishes
         if wishes.simulator:
             await self._start(parts.simulator(stack, wishes.seed, wishes.rate, wishes.history))
-            self._save()
+        await self._serving.wait()
+        if wishes.simulator:
             self._screen.went_live(wishes.history)
         await self._screen.keep_fresh()
 
-    async def _start(self, *wanted: Part) -> None:
-        async def start(part: Part) -> None:
-            self._screen.ready(part.name, await self._supervisor.start(part))
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for part in wanted:
-                    group.create_task(start(part))
-        except* PartFailedError as failures:
-            raise failures.exceptions[0] from None
+    async def _start(self, part: Part) -> None:
+        self._screen.ready(part.name, await self._supervisor.start(part))
+        run = Run(os.getpid(), self._stack.page, self._stack.env(), self._supervisor.pids)
+        save_run(run, self._stack.directory)
 
     async def _alerts(self, since: int) -> None:
         settings = _settings(self._stack)
@@ -181,9 +181,20 @@ class _Session:
             except StorageUnavailableError:  # the broker is watched; if it is dead, that is told
                 await asyncio.sleep(1)
 
-    def _save(self) -> None:
-        run = Run(os.getpid(), self._stack.page, self._stack.env(), self._supervisor.pids)
-        save_run(run, self._stack.directory)
+
+async def _together(*work: Coroutine[Any, Any, None]) -> None:
+    """Do everything at once; the first failure of a part ends the rest and is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(one)
+    except* PartFailedError as failures:
+        raise _first(failures) from None
+
+
+def _first(failures: BaseExceptionGroup[PartFailedError]) -> PartFailedError:
+    first = failures.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _settings(stack: parts.Stack) -> Settings:

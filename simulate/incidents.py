@@ -131,7 +131,7 @@ def past(now: int, history: int) -> list[Incident]:
     up, silent = ago(1 / 3), ago(1 / 4)
     return [
         release("past-release", ago(1 / 2), 4 * MINUTE, "ios", "FR"),
-        Incident("past-breakout", "breakout", up, up + 4 * MINUTE, track=RISING),
+        Incident("past-breakout", "breakout", up, up + 4 * MINUTE, track=RISING, times=1.5),
         Incident("past-silence", "silence", silent, silent + 3 * MINUTE, "web"),
         late_batch("past-late", ago(1 / 10), 200, 2 * DAY, 5 * DAY),
     ]
@@ -158,6 +158,8 @@ def live(now: int, cycles: int) -> list[Incident]:
             late_batch(f"late-{n}", t + 2 * MINUTE, 120, 3 * MINUTE, 40 * MINUTE),
             late_batch(f"old-{n}", t + 2 * MINUTE + 15_000, 120, 2 * DAY, 6 * DAY),
             Incident(f"silence-{n}", "silence", silent, silent + 2 * MINUTE, quiet),
-            Incident(f"breakout-{n}", "breakout", up, up + 4 * MINUTE, track=RISING + 1 + n),
+            Incident(
+                f"breakout-{n}", "breakout", up, up + 4 * MINUTE, track=RISING + 1 + n, times=1.5
+            ),
         ]
     return out

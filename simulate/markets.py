@@ -29,10 +29,10 @@ class Country(NamedTuple):
 
 PLATFORMS = (
     Platform("ios", 0.40, 420, 0.0025),
-    Platform("android", 0.33, 520, 0.006),
-    Platform("desktop", 0.10, 380, 0.006),
-    Platform("web", 0.09, 650, 0.012),
-    Platform("smart_speaker", 0.08, 700, 0.011),
+    Platform("android", 0.33, 520, 0.004),
+    Platform("desktop", 0.10, 380, 0.007),
+    Platform("web", 0.09, 650, 0.015),
+    Platform("smart_speaker", 0.08, 700, 0.013),
 )
 
 COUNTRIES = (

@@ -207,6 +207,16 @@ class Broadcast:
                 raise FeedGapError(msg)
 
 
+async def end_task(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end; again and again, for libraries swallow cancellations.
+
+    (Before Python 3.12 ``asyncio.wait_for`` does, if what it waits for is ready just then.)
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.2)
+
+
 class BroadcastFeed:
     """What all feeds share: they fill ``self._broadcast`` and set ``self._cluster_id``."""
 

@@ -8,6 +8,7 @@ either; the consumer group's committed offset is where a restart goes on.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -114,15 +115,10 @@ class InfluxSink:
             await client.close()
 
     async def write(self, rows: Rows) -> None:
-        lines: dict[Bucket, list[bytes]] = {}
-        for window in self._last_revisions(rows.windows):
-            lines.setdefault(self._bucket_of(window), []).extend(window_lines(window))
-        events = [*map(alert_line, rows.alerts), *map(finding_line, rows.findings)]
-        if events:
-            lines.setdefault(self._bucket, []).extend(events)
-        for bucket, all_lines in lines.items():
-            for at in range(0, len(all_lines), BATCH):
-                await self._store(bucket, all_lines[at : at + BATCH])
+        # Some microseconds a line are too long for the loop when a pane closes for all groups.
+        for bucket, lines in (await asyncio.to_thread(self._lines, rows)).items():
+            for at in range(0, len(lines), BATCH):
+                await self._store(bucket, lines[at : at + BATCH])
 
     async def positions(self) -> Mapping[tuple[str, int], int]:
         return {}
@@ -146,6 +142,15 @@ class InfluxSink:
             shape = f"{identifier(name)} ON {database} DURATION {text} REPLICATION 1"
             if name not in policies:
                 await influxql.ask(f"CREATE RETENTION POLICY {shape}")
+
+    def _lines(self, rows: Rows) -> dict[Bucket, list[bytes]]:
+        lines: dict[Bucket, list[bytes]] = {}
+        for window in self._last_revisions(rows.windows):
+            lines.setdefault(self._bucket_of(window), []).extend(window_lines(window))
+        events = [*map(alert_line, rows.alerts), *map(finding_line, rows.findings)]
+        if events:
+            lines.setdefault(self._bucket, []).extend(events)
+        return lines
 
     def _last_revisions(self, windows: Iterable[Window]) -> Iterable[Window]:
         last: dict[str, Window] = {}

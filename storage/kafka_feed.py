@@ -7,7 +7,6 @@ begins a ring's length before the end, and what it reads it keeps only in memory
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Iterable, Mapping
@@ -20,7 +19,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from models.errors import StorageUnavailableError
 from models.records import decode_alert
-from storage.feeds import QUEUE, RING, BroadcastFeed, FeedRecord
+from storage.feeds import QUEUE, RING, BroadcastFeed, FeedRecord, end_task
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +51,7 @@ class KafkaAlertFeed(BroadcastFeed):
         self._timeout = timeout
         self._fetch_wait = fetch_wait
         self._options = {"bootstrap_servers": bootstrap, **(options or {})}
+        self._partitions: list[TopicPartition] = []
         self._consumer: AIOKafkaConsumer | None = None
         self._task: asyncio.Task[None] | None = None
         self.undecodable = 0
@@ -63,7 +63,7 @@ class KafkaAlertFeed(BroadcastFeed):
             return
         try:
             async with asyncio.timeout(self._timeout):
-                self._cluster_id = await self._ask_cluster_id()
+                await self._explore()
                 self._consumer = await self._connect()
                 await self._catch_up(self._consumer)
         except (KafkaError, OSError, TimeoutError) as exc:
@@ -76,17 +76,22 @@ class KafkaAlertFeed(BroadcastFeed):
         """See ``AlertFeed``."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end_task(task)
         await self._disconnect()
         self._broadcast.close()
 
-    async def _ask_cluster_id(self) -> str:
+    async def _explore(self) -> None:
+        """Ask who the cluster is, and for the topic's partitions; wait for the topic."""
         admin = AIOKafkaAdminClient(**self._options)
         try:
             await admin.start()
-            return str((await admin.describe_cluster())["cluster_id"])
+            self._cluster_id = str((await admin.describe_cluster())["cluster_id"])
+            # Asking for all names creates nothing; asking for one that is missing might.
+            while self._topic not in await admin.list_topics():  # noqa: ASYNC110  nobody will tell us
+                await asyncio.sleep(0.2)
+            (topic,) = await admin.describe_topics([self._topic])
+            numbers = sorted(p["partition"] for p in topic["partitions"])
+            self._partitions = [TopicPartition(self._topic, number) for number in numbers]
         finally:
             await admin.close()
 
@@ -102,10 +107,7 @@ class KafkaAlertFeed(BroadcastFeed):
         )
         await consumer.start()
         try:
-            while self._topic not in await consumer.topics():  # noqa: ASYNC110  nobody will tell us
-                await asyncio.sleep(0.2)
-            numbers = sorted(consumer.partitions_for_topic(self._topic))
-            partitions = [TopicPartition(self._topic, number) for number in numbers]
+            partitions = self._partitions
             consumer.assign(partitions)
             first = await consumer.beginning_offsets(partitions)
             after = await consumer.end_offsets(partitions)
@@ -126,7 +128,7 @@ class KafkaAlertFeed(BroadcastFeed):
     async def _catch_up(self, consumer: AIOKafkaConsumer) -> None:
         """Read to the present end, or for half the time there is: an open transaction hides it."""
         deadline = time.monotonic() + self._timeout / 2
-        after = await consumer.end_offsets(list(consumer.assignment()))
+        after = await consumer.end_offsets(self._partitions)
         while time.monotonic() < deadline:
             if all(self._broadcast.end[tp.partition] >= end - 1 for tp, end in after.items()):
                 return
@@ -151,7 +153,7 @@ class KafkaAlertFeed(BroadcastFeed):
         fetched = await consumer.getmany(timeout_ms=wait)
         for records in fetched.values():
             self._feed(records)
-        for tp in consumer.assignment():
+        for tp in self._partitions:
             # Beyond the last record lie the markers of transactions.
             self._broadcast.skip(tp.partition, await consumer.position(tp) - 1)
 

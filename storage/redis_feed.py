@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +12,7 @@ from redis.asyncio import Redis
 
 from models.errors import StorageError, StorageUnavailableError
 from models.records import decode_alert
-from storage.feeds import QUEUE, RING, BroadcastFeed, FeedRecord
+from storage.feeds import QUEUE, RING, BroadcastFeed, FeedRecord, end_task
 from storage.redis import Keys, claim, connect, converted
 
 _log = logging.getLogger(__name__)
@@ -62,9 +61,7 @@ class RedisAlertFeed(BroadcastFeed):
         """See ``AlertFeed``."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end_task(task)
         if self._client is not None:
             await self._client.aclose()
         self._broadcast.close()

@@ -181,9 +181,7 @@ class Instance:
         reached = self.line.reached
         for level, source in self.plan.source.items():
             begin = reached - reached % level
-            found = [self.blocks[source].get(at) for at in range(begin, reached, source)]
-            found.append(self.growing.get(source))
-            whole = together(found)
+            whole = together(self.blocks[source].get(at) for at in range(begin, reached, source))
             if whole is not None:
                 self.growing[level] = whole
 

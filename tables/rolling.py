@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tables.panes import Pane
 from tables.parts import Parts
 from tables.sketches import (
+    NO_MOMENTS,
     REGISTERS,
     Dense,
     is_linear,
@@ -42,20 +43,6 @@ class _Run(Protocol):
     def pop(self, start: int, part: Any) -> None: ...
 
     def value(self) -> Any: ...
-
-
-class _Counts:
-    def __init__(self) -> None:
-        self._total = 0
-
-    def push(self, start: int, part: int) -> None:
-        self._total += part
-
-    def pop(self, start: int, part: int) -> None:
-        self._total -= part
-
-    def value(self) -> int:
-        return self._total
 
 
 class _Buckets:
@@ -119,6 +106,8 @@ class _Moments:
         self._squares += sign * (int(part[2]) << -2 * shift)
 
     def value(self) -> list[Any]:
+        if not self._n:
+            return list(NO_MOMENTS)
         total, squares = wire_int(self._total), wire_int(self._squares)
         return [
             self._n, total, squares, self._exponent, self._lows[0][1], self._highs[0][1],
@@ -203,12 +192,10 @@ class _Ranks:
         return np.maximum(self._older, self._newer)
 
 
-_RUNS: dict[str, Callable[[], _Run]] = {
-    "n": _Counts,
-    "s": _Moments,
-    "q": _Buckets,
-    "d": _Registers,
-}
+_RUNS: dict[str, Callable[[], _Run]] = {"s": _Moments, "q": _Buckets, "d": _Registers}
+
+_IN_HAND = 12
+"""Windows of up to so many blocks keep them unpacked."""
 
 
 class Roll:
@@ -217,46 +204,58 @@ class Roll:
     def __init__(self, size: int, step: int) -> None:
         self.size = size
         self.step = step
+        self._in_hand = size // step <= _IN_HAND
         self._clear(0)
 
     def _clear(self, start: int) -> None:
         self._start = self._end = start
-        self._blocks: deque[tuple[int, Pane]] = deque()
+        self._blocks: deque[tuple[int, Pane | Mapping[str, Any]]] = deque()
+        self._counts: dict[str, int] = {}
         self._runs: dict[str, _Run] = {}
-        self._present: dict[str, int] = {}
 
     def advance(self, end: int, fetch: Fetch) -> Parts:
-        """The parts of the window that ends at ``end``.
+        """The parts of the window that ends at ``end``; none if no block is in it.
 
         They are to be read only, and before the next call; registers come in the forms that
-        ``sketches.distinct`` knows. A block's content must be the same from when it enters to when it leaves.
+        ``sketches.distinct`` knows. A block's content must be the same from when it enters to when
+        it leaves.
         """
-        start = end - self.size
+        start, blocks = end - self.size, self._blocks
         if start >= self._end or start < self._start or end < self._end:
             self._clear(start)
-        while self._blocks and self._blocks[0][0] < start:
-            self._pop(*self._blocks.popleft())
+            blocks = self._blocks
+        while blocks and blocks[0][0] < start:
+            at, block = blocks.popleft()
+            self._pop(at, block.columns if isinstance(block, Pane) else block)
         for at in range(self._end, end, self.step):
             pane = fetch(at)
             if pane is not None:
-                self._blocks.append((at, pane))
-                self._push(at, pane)
+                columns = pane.columns
+                blocks.append((at, columns if self._in_hand else pane))
+                self._push(at, columns)
         self._start, self._end = start, end
-        return {name: self._runs[name].value() for name in self._present}
+        if not blocks:
+            return {}
+        parts: Parts = self._counts.copy()
+        for name, run in self._runs.items():
+            parts[name] = run.value()
+        return parts
 
-    def _push(self, start: int, pane: Pane) -> None:
-        for name, part in pane.columns.items():
-            run = self._runs.get(name)
+    def _push(self, start: int, columns: Mapping[str, Any]) -> None:
+        counts, runs = self._counts, self._runs
+        for name, part in columns.items():
+            if name[0] == "n":
+                counts[name] = counts.get(name, 0) + part
+                continue
+            run = runs.get(name)
             if run is None:
-                run = self._runs[name] = _RUNS[name[0]]()
+                run = runs[name] = _RUNS[name[0]]()
             run.push(start, part)
-            self._present[name] = self._present.get(name, 0) + 1
 
-    def _pop(self, start: int, pane: Pane) -> None:
-        for name, part in pane.columns.items():
-            self._runs[name].pop(start, part)
-            left = self._present[name] - 1
-            if left:
-                self._present[name] = left
+    def _pop(self, start: int, columns: Mapping[str, Any]) -> None:
+        counts, runs = self._counts, self._runs
+        for name, part in columns.items():
+            if name[0] == "n":
+                counts[name] -= part
             else:
-                del self._present[name], self._runs[name]
+                runs[name].pop(start, part)

@@ -35,7 +35,6 @@ GO_ON = "windows:go-on"
 """Timer of a walk that stopped at its budget."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class WindowsConfig:
     """What the fold needs to know.

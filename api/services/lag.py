@@ -16,15 +16,28 @@ from models.errors import StorageUnavailableError
 from models.settings import Settings
 from models.topics import TOPICS
 
-_STORED = ("alerts", "deliveries", "findings", "windows")
-READS: dict[str, tuple[str, ...]] = {
-    "worker": ("findings", "metrics", "partials", "plays"),
-    "notify": ("notifications",),
-    "sqlite": _STORED,
-    "influxdb": _STORED,
-    "redis": _STORED,
-}
-"""Which topics each part reads. The steps share the group ``APP``, the others are ``APP-PART``."""
+
+class Reader(NamedTuple):
+    """A consumer group, whose name is the application's with a suffix, and what it reads."""
+
+    part: str
+    suffix: str
+    topics: tuple[str, ...]
+
+
+READERS = (
+    Reader("worker", "", ("findings", "metrics", "partials", "plays")),
+    Reader("notify", "-notify", ("notifications",)),
+    *(
+        reader
+        for store in ("sqlite", "influxdb", "redis")
+        for reader in (
+            Reader(store, f"-{store}", ("windows",)),
+            Reader(store, f"-{store}-alerts", ("alerts", "deliveries", "findings")),
+        )
+    ),
+)
+"""Every group there may be. The worker's steps share one; a store reads alerts apart."""
 
 _TIMEOUT_MS = 3000
 
@@ -108,28 +121,27 @@ class KafkaLag:
             msg = "the broker has not been reached yet"
             raise StorageUnavailableError(msg)
         try:
-            places = await asyncio.gather(*map(self._committed, READS))
+            places = await asyncio.gather(*map(self._committed, READERS))
             wanted = {tp for offsets in places for tp in offsets}
             ends = await self._consumer.end_offsets(list(wanted)) if wanted else {}
         except (KafkaError, OSError, TimeoutError, ValueError) as exc:  # ValueError: unreadable
             msg = f"the broker did not say how far the groups are: {exc!r}"
             raise StorageUnavailableError(msg) from exc
         total: Counter[tuple[str, str]] = Counter()
-        for part, offsets in zip(READS, places, strict=True):
+        for reader, offsets in zip(READERS, places, strict=True):
             for tp, offset in offsets.items():
-                total[part, self._names[tp.topic]] += max(ends[tp] - offset, 0)
+                total[reader.part, self._names[tp.topic]] += max(ends[tp] - offset, 0)
         return [Lag(part, topic, records) for (part, topic), records in sorted(total.items())]
 
-    async def _committed(self, part: str) -> dict[TopicPartition, int]:
-        """Where a part's group stands; partitions that it never committed are left out."""
-        app_id = self._settings.app_id
+    async def _committed(self, reader: Reader) -> dict[TopicPartition, int]:
+        """Where a group stands; partitions that it never committed are left out."""
         # By name: the embedded broker cannot list all that a group has.
         partitions = [
             TopicPartition(self._settings.topic(topic), number)
-            for topic in READS[part]
+            for topic in reader.topics
             for number in range(self._settings.partitions)
         ]
-        group = app_id if part == "worker" else f"{app_id}-{part}"
+        group = f"{self._settings.app_id}{reader.suffix}"
         found = await self._admin.list_consumer_group_offsets(group, partitions=partitions)
         return {tp: place.offset for tp, place in found.items() if place.offset >= 0}
 

@@ -22,7 +22,7 @@ import msgspec
 import pytest
 
 from engine.hooks import MAX_CHUNK
-from models.records import decode_alert, decode_dead_letter, decode_late, decode_notification
+from models.records import decode_alert, decode_dead_letter, decode_late, decode_notification, decode_window
 from tests.chaos.stack import PATIENCE, Background, Stack
 from tests.support import oracle
 from tests.support.comparison import (
@@ -99,6 +99,7 @@ class Aftermath:
     notifications: dict[str, tuple[str, str]]
     alerts: list[dict[str, object]]
     shown: list[dict[str, object]]
+    published: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +153,7 @@ def _examine(stack: Stack, hook: WebhookRecorder, sent: list[Sent]) -> Aftermath
     def is_done() -> bool:
         if not stack.is_caught_up():
             return False
-        result = compare(of_sqlite(stack.database), wanted)
+        result = compare(of_sqlite(stack.database), wanted, known.measures)
         return not result.missing and not result.short
 
     try:
@@ -160,7 +161,7 @@ def _examine(stack: Stack, hook: WebhookRecorder, sent: list[Sent]) -> Aftermath
     except AssertionError as exc:
         print(f"\n{exc}")  # the comparison below says what is missing
     found = of_sqlite(stack.database)
-    comparison = compare(found, wanted)
+    comparison = compare(found, wanted, known.measures)
     refuse_foreign(comparison, found, wanted)
     error = 0.0
     for kind in known.kinds:
@@ -180,7 +181,21 @@ def _examine(stack: Stack, hook: WebhookRecorder, sent: list[Sent]) -> Aftermath
         sent=sent, stored=stored, acknowledged=stack.acknowledged, requests=list(hook.requests),
         notifications=notifications, alerts=_alerts(stack),
         shown=stack.api.get("/api/v1/alerts?limit=500")["items"],
+        published=_published(stack, comparison),
     )  # fmt: skip
+
+
+def _published(stack: Stack, comparison: Comparison) -> list[str]:
+    """Every version of the first few windows that lack plays, in the order they were published."""
+    wanted = {key for key, _, _ in comparison.short[:3]} | set(comparison.missing[:3])
+    if not wanted:
+        return []
+    found = []
+    for value in values_of(stack.bootstrap, stack.topic("windows")):
+        w = decode_window(value)
+        if (key := (w.group, w.stream, w.size, w.slide, w.start)) in wanted:
+            found.append(f"{key}: revision {w.revision}, {w.count} plays, {w.late} late")
+    return found
 
 
 def _notifications(stack: Stack) -> dict[str, tuple[str, str]]:
@@ -216,7 +231,7 @@ def test_everything_that_was_sent_is_in_the_topic(after):
 
 
 def test_no_window_is_missing_or_short_or_wrong(after):
-    assert after.comparison.faults == []
+    assert after.comparison.faults + after.published == []
     assert after.distinct_error < 0.016
 
 
@@ -280,11 +295,11 @@ def test_the_comparison_can_fail(after):
     key = next(k for k, w in after.wanted.items() if w.certain and k not in after.comparison.excess)
     got, want = after.found[key], after.wanted[key]
     without = {k: v for k, v in after.found.items() if k != key}
-    assert compare(without, after.wanted).missing == [key]
+    assert compare(without, after.wanted, ()).missing == [key]
     less = after.found | {key: got._replace(count=want.n - 1)}
-    assert compare(less, after.wanted).short == [(key, want.n - 1, want.n)]
+    assert compare(less, after.wanted, ()).short == [(key, want.n - 1, want.n)]
     more = after.found | {key: got._replace(count=want.n + 3)}
-    assert compare(more, after.wanted).excess == after.comparison.excess | {key: 3}
+    assert compare(more, after.wanted, ()).excess == after.comparison.excess | {key: 3}
     fewer = {k: v for k, v in after.wanted.items() if k != key}
     strange = Comparison()
     refuse_foreign(strange, after.found, fewer)

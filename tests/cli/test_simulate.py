@@ -79,6 +79,12 @@ def test_without_a_broker_its_address_is_told(monkeypatch):
     assert f"no Kafka broker answers on 127.0.0.1:{port}" in str(result.exception)
 
 
+def test_waiting_for_a_topic_ends(monkeypatch):
+    monkeypatch.setenv("BACKBEAT_BROKER", f"kafka://127.0.0.1:{free_port()}")
+    result = invoke("--wait", "500ms")
+    assert isinstance(result.exception, StorageUnavailableError)
+
+
 @pytest.mark.integration
 async def test_a_missing_topic_is_told_and_not_created(tansu_server, unique_name):
     for _ in range(2):

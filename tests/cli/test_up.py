@@ -58,12 +58,12 @@ def test_a_signal_ends_everything_and_a_second_run_works(tmp_path, number):
     for _ in range(2):
         with tiny_up(tmp_path, "none", "--port", str(free_port())) as process:
             run = running(tmp_path, 5, process)
-            assert list(run.parts) == ["broker", "valkey", "worker", "api", "simulator"]
+            assert set(run.parts) == {"broker", "valkey", "worker", "api", "simulator"}
             assert all(map(alive, run.parts.values()))
             process.send_signal(number)
             output, _ = process.communicate(timeout=30)
         assert process.returncode == 0, output
-        assert "ending simulator, api, worker, valkey, broker" in output
+        assert f"ending {', '.join(reversed(run.parts))}" in output
         assert not any(map(alive, run.parts.values()))
         assert not (tmp_path / "demo").exists()
         for ready in tmp_path.glob("*.ready"):

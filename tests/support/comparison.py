@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +95,7 @@ class Comparison:
 
 
 def compare(
-    found: Mapping[WindowKey, Found], wanted: Mapping[WindowKey, Expected]
+    found: Mapping[WindowKey, Found], wanted: Mapping[WindowKey, Expected], measures: Collection[str]
 ) -> Comparison:
     """Compare every window. One that exceeds is not looked at further: its shares may be off too."""
     result = Comparison(compared=len(wanted))
@@ -109,7 +109,7 @@ def compare(
         elif got.count > want.n:
             result.excess[key] = got.count - want.n
         else:
-            result.wrong += [(key, *fault) for fault in _faults(got, want)]
+            result.wrong += [(key, *fault) for fault in _faults(got, want, measures)]
     return result
 
 
@@ -122,7 +122,9 @@ def refuse_foreign(
     ]
 
 
-def _faults(got: Found, want: Expected) -> Iterable[tuple[str, float | None, float | None]]:
+def _faults(
+    got: Found, want: Expected, measures: Collection[str]
+) -> Iterable[tuple[str, float | None, float | None]]:
     late = want.n - want.on_time
     if got.late != late:
         yield "late", got.late, late
@@ -134,6 +136,8 @@ def _faults(got: Found, want: Expected) -> Iterable[tuple[str, float | None, flo
         "completion": want.completion,
     }
     for name, number in exact.items():
+        if name not in measures:
+            continue
         value = got.values.get(name)
         if value is None or not _is_close(value.value, number, 1e-10):
             yield name, value and value.value, number

@@ -61,15 +61,23 @@ class Definitions:
     future: int
     kinds: tuple[WindowKind, ...]
     groups: tuple[tuple[str, ...], ...]
+    measures: frozenset[str]
 
     @classmethod
     def read(cls, path: Path) -> Definitions:
         """From a series file."""
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return cls.of(tomllib.loads(path.read_text(encoding="utf-8")))
+
+    @classmethod
+    def of(cls, raw: dict[str, Any]) -> Definitions:
+        """From what a series file holds."""
         kinds = (WindowKind(*(_ms(w[k]) for k in WindowKind._fields)) for w in raw["windows"])
         groups = tuple(tuple(sorted(g)) for g in raw["plays"]["groups"])
         time = {name: _ms(text) for name, text in raw["time"].items()}
-        return cls(time["pane"], time["lateness"], time["future"], tuple(kinds), groups)
+        measures = frozenset(m["name"] for m in raw["plays"]["measures"])
+        return cls(
+            time["pane"], time["lateness"], time["future"], tuple(kinds), groups, measures
+        )
 
     @property
     def longest_grace(self) -> int:

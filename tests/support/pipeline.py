@@ -20,7 +20,7 @@ from alerts.rules import parse_rules
 from engine.flush import partition_of
 from engine.store import PartitionState, last_values
 from models.config import parse_series_config
-from models.flow import Batch, Fold, Output, Record, StoreSpec
+from models.flow import TIMERS, Batch, Due, Fold, Output, Record, StoreSpec
 from models.records import (
     Alert,
     Finding,
@@ -151,6 +151,14 @@ class _Held:
         self.state = PartitionState(step.stores)
         self.next_offset = 0
 
+    def take_due(self, now: int) -> list[Due]:
+        """Timers that have come due; they are removed, as the engine does it."""
+        timers = self.state.stores[TIMERS]
+        due = sorted(Due(key, at) for key, at in timers.items() if at <= now)
+        for timer in due:
+            del timers[timer.key]
+        return due
+
     def flush(self, next_offset: int, now: int) -> None:
         changes = self.state.freeze(next_offset, now)
         for key, value in changes:
@@ -211,7 +219,10 @@ class Pipeline:
         log = self.topic(held.step.source)[place.partition]
         begin = held.next_offset
         end = min(len(log), begin + (schedule.next_size() if schedule else 0))
-        batch = Batch(held.step.source, place.partition, log[begin:end], at_end=end == len(log))
+        due = held.take_due(self.now)
+        batch = Batch(
+            held.step.source, place.partition, log[begin:end], at_end=end == len(log), due=due
+        )
         outputs = held.step.fold(batch, held.state.stores, self.now)
         if schedule is not None and schedule.crash():
             self.crashed.append(end - begin)

@@ -24,6 +24,7 @@ from models.topics import END_HEADER, STREAM_HEADER
 SECOND = 1_000
 MINUTE = 60_000
 HOUR = 3_600_000
+DAY = 86_400_000
 BEGIN = 1_760_000_400_000
 """2025-10-09 09:00 UTC: a whole hour, in the middle of a UTC day."""
 YEAR_2100 = 4_102_444_800_000
@@ -223,7 +224,7 @@ def _garbage(
 
 def end_markers(plan: Plan) -> list[Sent]:
     """The end of a named stream, on every partition, for all tenants: its key is empty."""
-    headers = (*stream_headers(plan.stream), (END_HEADER, b"1"))
+    headers = ((STREAM_HEADER, plan.stream.encode()), (END_HEADER, b"1"))
     at = plan.begin + plan.span + 10 * MINUTE
     return [Sent("end", p, at, b"", None, headers) for p in range(plan.partitions)]
 

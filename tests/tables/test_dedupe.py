@@ -9,6 +9,7 @@ from tables import dedupe
 from tables.dedupe import MINUTE, find_fresh, identity
 
 T = 1_760_000_000_000 // MINUTE * MINUTE
+HOUR = 60 * MINUTE
 
 
 def new_state():
@@ -106,6 +107,16 @@ def test_an_undone_fold_leaves_no_memory():
     fold(state, [(2, T)], 1)
     state["dedupe"] = kept
     assert fold(state, [(2, T), (1, T)], 1) == [True, False]
+
+
+def test_an_undone_fold_does_not_forget():
+    """The same for one that only let time pass."""
+    state = new_state()
+    fold(state, [(1, T)])
+    kept = dict(state["dedupe"])
+    fold(state, [(None, T + HOUR)], 1)
+    state["dedupe"] = kept
+    assert fold(state, [(1, T)], 1) == [False]
 
 
 def test_foreign_bytes_are_refused():
