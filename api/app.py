@@ -73,7 +73,8 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
         ConfigurationError: settings that would open the API to everybody, or cannot be used.
     """
     metrics = ApiMetrics()
-    reader = SeriesReader(queries, series or load_series_config(settings.series_config))
+    config = series or load_series_config(settings.series_config)
+    reader = SeriesReader(queries, config)
     topic = settings.topic("alerts")
     stream = AlertStream(feed, queries, positions, metrics, topic=topic, heartbeat=heartbeat)
     starters = [stream.connection]
@@ -88,7 +89,7 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
         alerts=AlertReader(queries),
         series=reader,
         overview=OverviewReader(queries, reader),
-        ingest=Ingest(producer, metrics),
+        ingest=Ingest(producer, config.time.future, metrics),
         stream=stream,
         readings=ReadingsHub(queries, latest, metrics, clock),
         health=HealthChecker(queries, settings.tenants[0], starters, lag),

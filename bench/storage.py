@@ -17,7 +17,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ async def chart_times(path: Path, begin: int, number: int) -> dict[str, float]:
     queries = SqliteQueries(path, CONFIG)
     key = format_key("demo", "plays", {"country": "C1", "platform": "p1"})
     end = begin + number * PANE
-    asked = {
+    asked: dict[str, Callable[[], Awaitable[object]]] = {
         "chart_of_an_hour_ms": lambda: queries.windows(
             "demo", key, "live", max(begin, end - HOUR), end, None, PANE, 1000
         ),

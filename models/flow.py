@@ -79,7 +79,7 @@ def header(headers: Headers, name: str) -> str | None:
     """The text of the first header called ``name``, or None."""
     for key, value in headers:
         if key == name:
-            return value.decode("utf-8", "replace")
+            return (value or b"").decode("utf-8", "replace")  # Kafka allows null
     return None
 
 

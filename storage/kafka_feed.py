@@ -105,8 +105,8 @@ class KafkaAlertFeed(BroadcastFeed):
             isolation_level="read_committed",
             fetch_max_wait_ms=self._fetch_wait,
         )
-        await consumer.start()
         try:
+            await consumer.start()
             partitions = self._partitions
             consumer.assign(partitions)
             first = await consumer.beginning_offsets(partitions)

@@ -118,7 +118,7 @@ def run(start: int, times: Sequence[int]) -> list[int]:
 
 
 def wake(clocks: Clocks, name: str, first: int, place: Place) -> list[Output]:
-    """Say that a stream is there, before its partials, if it was idle or is new.
+    """Say that a stream is there, before its partials, if it was idle or is new; ``move`` follows.
 
     ``first`` is its first event's time. Without this the window step, which heard that this partition
     need not be waited for, might close windows while the partials are on their way.
@@ -130,9 +130,7 @@ def wake(clocks: Clocks, name: str, first: int, place: Place) -> list[Output]:
     if clock is None or clock.is_blank:
         sent = place.watermark(Clock(top=first))
         clocks[name] = clock = Clock(sent=sent, swept=first // DAY)
-    elif clock.idle:
-        clocks[name] = clock = replace(clock, idle=False)
-    else:
+    elif not clock.idle:
         return []
     return place.tell(name, clock.sent)
 

@@ -11,7 +11,7 @@ segments and never written.
 
 An event is dropped wrongly if its hash meets another's: with n ids in memory that has odds of
 n / 2**64 per event. At 20,000 events/s on one partition (13 million ids) that is one event in two
-years. Each id costs 8 bytes in the changelog and about 100 in memory, for eleven minutes.
+years. Each id costs 8 bytes in the changelog and about 90 in memory, for eleven minutes.
 """
 
 from __future__ import annotations

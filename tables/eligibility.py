@@ -19,7 +19,7 @@ from zlib import crc32
 from models.errors import StateError
 from models.events import ELIGIBLE_MS, MAX_PLAYS_PER_DAY, Play
 from models.flow import StoreSpec
-from tables.routes import listener_key, scope
+from tables.routes import listener_key, of_stream
 
 Store = MutableMapping[str, Any]
 
@@ -88,13 +88,9 @@ def expired(keys: Iterable[str], tenant: str, stream: str, day: int | None) -> l
     """The keys of one tenant's stream whose day is not kept at UTC day ``day``; None: all of it."""
     found = []
     prefix = listener_key(tenant, "")
-    for key in keys:
-        bare, its_stream = scope(key)
-        its_day, _, listener = bare.partition("/")
-        if (
-            its_stream == stream
-            and listener.startswith(prefix)
-            and (day is None or int(its_day) < day - KEPT_DAYS)
-        ):
+    for key in of_stream(keys, stream):
+        its_day, _, listener = key.partition("/")
+        is_old = day is None or int(its_day) < day - KEPT_DAYS
+        if is_old and listener.startswith(prefix):
             found.append(key)
     return found

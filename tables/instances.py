@@ -228,13 +228,20 @@ class Instance:
                     block.pack()
 
     def expire(self, reached: int) -> None:
-        """Delete what no window can need any more, and pack what few will."""
-        for level, keep in self.plan.keep.items():
-            self.blocks[level].expire(reached - keep)
-            self.late[level].expire(reached - keep)
-            self.blocks[level].tidy(reached - self.plan.hold[level])
+        """Delete what no window can need any more, and archive what few will."""
+        plan = self.plan
+        for level, keep in plan.keep.items():
+            limit = reached - keep
+            blocks, late = self.blocks[level], self.late[level]
+            if blocks.oldest <= limit:
+                blocks.expire(limit)
+            if late.oldest <= limit:
+                late.expire(limit)
+            if blocks.tidied <= reached - plan.hold[level]:
+                blocks.tidy(reached - plan.hold[level])
         for kind, shelf in self.closed.items():
-            shelf.expire(reached - kind.grace)
+            if shelf.oldest <= reached - kind.grace:
+                shelf.expire(reached - kind.grace)
 
     def next_edge(self, reached: int) -> int:
         """The next time at which something happens to it, if nothing arrives."""

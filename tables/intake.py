@@ -5,7 +5,7 @@ Here are the reasons that need more than a record's bytes (the others are in ``m
 =====================  ===================================================================
 ``unknown_tenant``     not one of the configured tenants
 ``far_future``         more than ``time.future`` ahead of the record's Kafka timestamp
-``bad_stream``         a stream name that is empty or longer than 64 characters
+``bad_stream``         a stream name that is not 1 to 64 printable characters
 ``too_many_streams``   the tenant has ``MAX_STREAMS`` streams besides live on this partition
 ``endless``            an end marker for the live stream, which has no end
 =====================  ===================================================================
@@ -162,14 +162,18 @@ def ended(record: Record, config: IngestConfig) -> tuple[str, Collection[str]] |
     stream = header(record.headers, STREAM_HEADER) or header(record.headers, END_HEADER) or ""
     if stream == LIVE:
         return Rejected("endless", "the live stream has no end; name the stream that ends")
-    if not 0 < len(stream) <= MAX_STREAM_NAME:
-        return Rejected("bad_stream", f"an end marker must name its stream, not {stream[:80]!r}")
+    if not _is_name(stream):
+        return Rejected("bad_stream", f"stream {stream[:80]!r} is not 1 to 64 printable characters")
     if not record.key:
         return stream, config.tenants
     tenant = record.key.decode("utf-8", "replace").partition(":")[0]
     if tenant not in config.tenants:
         return Rejected("unknown_tenant", f"tenant {tenant[:80]!r} is not configured")
     return stream, (tenant,)
+
+
+def _is_name(stream: str) -> bool:
+    return 0 < len(stream) <= MAX_STREAM_NAME and stream.isprintable()
 
 
 def take(
@@ -222,8 +226,8 @@ def _why_not(
         )
     if stream == LIVE or (name := clocks.clock_name(tenant, stream)) in open_streams:
         return None
-    if len(stream) > MAX_STREAM_NAME:
-        return Rejected("bad_stream", f"stream {stream[:80]!r} is longer than {MAX_STREAM_NAME}")
+    if not _is_name(stream):
+        return Rejected("bad_stream", f"stream {stream[:80]!r} is not 1 to 64 printable characters")
     live = clocks.clock_name(tenant, LIVE)
     mine = [other for other in open_streams if other.startswith(f"{tenant}\x1f") and other != live]
     if len(mine) >= MAX_STREAMS:

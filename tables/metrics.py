@@ -101,14 +101,15 @@ def _written(
 
 
 def release(turn: Turn) -> list[Output]:
-    """What idle streams kept back for longer than they need to be waited for."""
+    """What was kept back for longer than more samples need to be waited for.
+
+    By each series' own silence: its tenant may be busy for ever with others.
+    """
     outputs: list[Output] = []
     for name, kept in list(turn.state[samples.WAITING].items()):
         if samples.is_due(kept, turn.now, turn.config.patience):
             key, stream = routes.scope(name)
-            tenant = parse_key(key).tenant
-            if turn.clocks[clocks.clock_name(tenant, stream)].idle:
-                outputs += _let_go(name, key, tenant, stream, turn)
+            outputs += _let_go(name, key, parse_key(key).tenant, stream, turn)
     return outputs
 
 

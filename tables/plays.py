@@ -126,20 +126,20 @@ def _partials(made: Sequence[tuple[str, str, groups.Cells]], turn: Turn) -> Iter
     """One record per cell whose group instance is within its tenant's limit."""
     config = turn.config.series
     keyed = [
-        (tenant, stream, rank, groups.group_key(tenant, tags, key[1:]), key[0], cell)
+        (tenant, stream, rank, tags, groups.group_key(tenant, tags, key[1:]), key[0], cell)
         for tenant, stream, cells in made
-        for rank, tags in enumerate(config.groups)
+        for rank, tags in enumerate(dict.fromkeys(config.groups))
         for key, cell in cells[tags].items()
     ]
     refused: set[str] = set()
     for tenant in {tenant for tenant, _, _ in made}:
-        mine = [(cell.first, rank, key) for t, _, rank, key, _, cell in keyed if t == tenant]
+        mine = [(cell.first, rank, key) for t, _, rank, _, key, _, cell in keyed if t == tenant]
         limit = config.limits.groups_per_tenant
         refused |= groups.admit(mine, tenant, limit, turn.state[groups.GROUPS])
     size, partition = turn.place.pane, turn.batch.partition
-    for tenant, stream, rank, key, slot, cell in keyed:
+    for tenant, stream, _, tags, key, slot, cell in keyed:
         if key in refused:
-            turn.count("groups_refused", group_name(config.groups[rank]), cell.parts["n"])
+            turn.count("groups_refused", group_name(tags), cell.parts["n"])
             continue
         pane, late = slot >> 1, bool(slot & 1)
         partial = Partial(tenant, stream, key, partition, pane, size, late, cell.parts)

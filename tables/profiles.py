@@ -22,7 +22,7 @@ from zlib import crc32
 from models.errors import StateError
 from models.events import ELIGIBLE_MS, Play
 from models.flow import StoreSpec
-from tables.routes import listener_key, scope
+from tables.routes import listener_key, of_stream
 
 HOUR = 3_600_000
 DAY = 86_400_000
@@ -219,10 +219,9 @@ def expired(store: Mapping[str, Any], tenant: str, stream: str, top: int | None)
     """The keys of one tenant's stream that were last seen 35 days before ``top``; None: all."""
     prefix = listener_key(tenant, "")
     found = []
-    for key, packed in store.items():
-        bare, its_stream = scope(key)
-        if its_stream == stream and bare.startswith(prefix):
-            last: int = _HEAD.unpack_from(packed)[2]
+    for key in of_stream(store, stream):
+        if key.startswith(prefix):
+            last: int = _HEAD.unpack_from(store[key])[2]
             if top is None or last < top - KEPT_MS:
                 found.append(key)
     return found

@@ -5,6 +5,7 @@ Kept apart from the folds because producers, forwarding and tests must all agree
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from struct import Struct
 
@@ -52,6 +53,8 @@ def listener_key(tenant: str, listener: str) -> str:
 
 def scoped(key: str, stream: str) -> str:
     """A store key that belongs to one stream; the live stream's keys stay bare."""
+    if _SEPARATOR in key:  # an odd id must not pass for another stream's
+        key = key.replace(_SEPARATOR, " ")
     return key if stream == LIVE else f"{key}{_SEPARATOR}{stream}"
 
 
@@ -59,3 +62,11 @@ def scope(key: str) -> tuple[str, str]:
     """The key and stream that :func:`scoped` joined."""
     bare, separator, stream = key.rpartition(_SEPARATOR)
     return (bare, stream) if separator else (stream, LIVE)
+
+
+def of_stream(keys: Iterable[str], stream: str) -> list[str]:
+    """Those of many scoped keys that belong to a stream; a few hundredths of a µs each."""
+    if stream == LIVE:
+        return [key for key in keys if _SEPARATOR not in key]
+    suffix = f"{_SEPARATOR}{stream}"
+    return [key for key in keys if key.endswith(suffix)]

@@ -90,16 +90,19 @@ class Shelf(Generic[V]):
 
 
 class BlockShelf(Shelf[Pane]):
-    """The closed blocks of one level. Old ones are put together into archives."""
+    """The closed blocks of one level. Old ones are put together into archives.
 
-    __slots__ = ("_oldest_archive", "_opened", "_untidy", "archives", "span")
+    ``tidied``: the end of the first span that was not looked at for archiving.
+    """
+
+    __slots__ = ("_oldest_archive", "_opened", "archives", "span", "tidied")
 
     def __init__(self, store: MutableMapping[str, Any], prefix: str, step: int) -> None:
         super().__init__(store, prefix, step)
         self.archives: dict[int, Archive] = {}
         self.span = step * ARCHIVE_BLOCKS
         self._oldest_archive = INFINITY  # its last block; nothing in an archive is older
-        self._untidy = INFINITY  # spans before this one have been looked at
+        self.tidied = INFINITY
         self._opened: tuple[int, dict[int, Pane]] | None = None
 
     def __bool__(self) -> bool:
@@ -121,7 +124,7 @@ class BlockShelf(Shelf[Pane]):
     def attach(self, at: int, item: Pane) -> None:
         """Take in a block that the store already has."""
         super().attach(at, item)
-        self._untidy = min(self._untidy, at - at % self.span)
+        self.tidied = min(self.tidied, at - at % self.span + self.span)
 
     def attach_archive(self, whole: int, archive: Archive) -> None:
         """Take in an archive that the store already has."""
@@ -135,16 +138,14 @@ class BlockShelf(Shelf[Pane]):
 
     def tidy(self, before: int) -> None:
         """Put blocks of whole spans that end at or before ``before`` into archives."""
-        if self._untidy + self.span > before:
-            return
-        while self._untidy + self.span <= before:
-            whole, self._untidy = self._untidy, self._untidy + self.span
-            starts = self.times(whole, whole + self.span)
+        while self.tidied <= before:
+            end, self.tidied = self.tidied, self.tidied + self.span
+            starts = self.times(end - self.span, end)
             size = sum(len(self.items[at].blob) for at in starts)
             if len(starts) > 1 and size <= MAX_ARCHIVE_BYTES:
-                self._archive(whole, starts)
+                self._archive(end - self.span, starts)
             if not self.items:
-                self._untidy = INFINITY
+                self.tidied = INFINITY
         self._opened = None
 
     def _archive(self, whole: int, starts: list[int]) -> None:

@@ -75,13 +75,20 @@ def _integers(floats: Sequence[float], largest: float) -> tuple[list[int], int]:
 
 def merge_moments(a: Sequence[Any], b: Sequence[Any]) -> list[Any]:
     """The moments of both sets of values together."""
-    total_a, squares_a, exp_a = int(a[1]), int(a[2]), a[3]
-    total_b, squares_b, exp_b = int(b[1]), int(b[2]), b[3]
-    exponent = min(exp_a, exp_b)
-    total = (total_a << (exp_a - exponent)) + (total_b << (exp_b - exponent))
-    squares = (squares_a << 2 * (exp_a - exponent)) + (squares_b << 2 * (exp_b - exponent))
-    low, high = min(a[4], b[4]), max(a[5], b[5])
-    return [a[0] + b[0], wire_int(total), wire_int(squares), exponent, low, high]
+    n_a, total_a, squares_a, exponent, low_a, high_a = a
+    n_b, total_b, squares_b, exp_b, low_b, high_b = b
+    total_a, squares_a, total_b, squares_b = map(int, (total_a, squares_a, total_b, squares_b))
+    if exponent > exp_b:
+        total_a <<= exponent - exp_b
+        squares_a <<= 2 * (exponent - exp_b)
+        exponent = exp_b
+    elif exponent < exp_b:
+        total_b <<= exp_b - exponent
+        squares_b <<= 2 * (exp_b - exponent)
+    return [
+        n_a + n_b, wire_int(total_a + total_b), wire_int(squares_a + squares_b), exponent,
+        min(low_a, low_b), max(high_a, high_b),
+    ]  # fmt: skip
 
 
 def mean(parts: Sequence[Any]) -> float | None:

@@ -65,8 +65,7 @@ class Walk:
         line, its = owner.line, self._instances(owner)
         if line.end is not None:
             return
-        ends = [start + pane for it in its for start in it.open]
-        ends += (it.late_until for it in its)
+        ends = [start + pane for it in its for start in (*it.open, *it.late[pane].items)]
         if isinstance(owner, StreamClock):
             ends.append(-(-owner.furthest // pane) * pane)
         line.end = max([line.reached, *ends])

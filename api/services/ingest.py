@@ -54,8 +54,10 @@ METRICS = Kind("metrics", "at", decode_metrics, _metric_key)
 class Ingest:
     """Checks and publishes the events of a request."""
 
-    def __init__(self, producer: EventProducer | None, metrics: ApiMetrics) -> None:
+    def __init__(self, producer: EventProducer | None, future: int, metrics: ApiMetrics) -> None:
+        """``future``: ms that an event may be ahead of now; ingest would drop what is further."""
         self._producer = producer
+        self._future = future
         self._metrics = metrics
 
     async def take(
@@ -88,6 +90,8 @@ class Ingest:
             decoded = iter(zip(values, kind.decode(values), strict=True))
             for index, part in enumerate(prepared, begin):
                 value, event = next(decoded) if isinstance(part, bytes) else (b"", part)
+                if not isinstance(event, Rejected) and event.at > now + self._future:
+                    event = self._too_early(event.at - now)
                 if isinstance(event, Rejected):
                     item = RejectedItem(index=index, reason=event.reason, detail=event.detail)
                     rejected.append(item)
@@ -96,6 +100,10 @@ class Ingest:
                     idempotent &= event.event_id is not None
             await asyncio.sleep(0)
         return messages, rejected, idempotent
+
+    def _too_early(self, ahead: int) -> Rejected:
+        detail = f"its time is {ahead} ms ahead of now; at most {self._future} are taken"
+        return Rejected("far_future", detail)
 
     async def _publish(self, kind: Kind, messages: Sequence[Message]) -> None:
         try:

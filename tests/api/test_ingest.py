@@ -75,6 +75,12 @@ async def test_bad_items_do_not_hold_up_good_ones(world, client, golden):
     assert len(world.producer.topics["plays"]) == 2
 
 
+async def test_what_the_worker_would_drop_as_too_early_is_refused(world, client):
+    ahead = [{**SAMPLE, "at": NOW + 300_000}, {**SAMPLE, "at": NOW + 300_001}]
+    answer = await client.post("/api/v1/metrics", json=ahead)
+    assert [(r["index"], r["reason"]) for r in answer.json()["rejected"]] == [(1, "far_future")]
+
+
 async def test_bad_lines_do_not_hold_up_good_ones(world, client):
     lines = "\n".join(["{", json.dumps(SAMPLE), "nan", json.dumps(SAMPLE)])
     answer = await client.post("/api/v1/metrics", content=lines, headers=LINES)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.support import small
 from tests.support.pipeline import Results, Schedule
+from tests.support.same import assert_same
 
 def run(schedule: Schedule) -> Results:
     """The whole pipeline over two streams with an incident each."""
@@ -23,24 +22,6 @@ def run(schedule: Schedule) -> Results:
 def reference() -> Results:
     """The run that others are compared with: everything at once, one partition after the other."""
     return run(Schedule(0, sizes=(1_000_000,), fair=0.0))
-
-
-def differences(ours: Mapping[Any, Any], theirs: Mapping[Any, Any]) -> list[str]:
-    """What two mappings disagree about, the first few, for a message that can be read."""
-    keys = sorted(ours.keys() | theirs.keys(), key=str)
-    found = [k for k in keys if ours.get(k) != theirs.get(k)]
-    return [f"{k}:\n  {ours.get(k)}\n  {theirs.get(k)}" for k in found[:5]]
-
-
-def same(ours: Results, theirs: Results) -> None:
-    """Assert that two runs published the same."""
-    assert differences(ours.first, theirs.first) == []
-    assert differences(ours.last, theirs.last) == []
-    assert differences(ours.findings, theirs.findings) == []
-    assert differences(ours.alerts, theirs.alerts) == []
-    assert ours.notifications == theirs.notifications
-    assert ours.dead == theirs.dead
-    assert ours.late == theirs.late
 
 
 def test_the_reference_holds_what_the_test_is_about():
@@ -69,4 +50,4 @@ def test_the_reference_holds_what_the_test_is_about():
     restarts=st.sampled_from([0.0, 0.1]),
 )
 def test_batches_restarts_and_interleaving_change_nothing(seed, sizes, fair, restarts):
-    same(run(Schedule(seed, sizes, fair, restarts)), reference())
+    assert_same(run(Schedule(seed, sizes, fair, restarts)), reference())

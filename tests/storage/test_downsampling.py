@@ -1,5 +1,6 @@
 """Merging points, as properties; the examples are in the contract of the windows query."""
 
+import itertools
 import math
 
 from hypothesis import given
@@ -61,7 +62,7 @@ def test_points_lie_on_the_steps_in_order(given: list[Point], step: int):
 def test_with_its_gaps_a_series_has_no_holes(given: list[Point]):
     filled = with_gaps(given, 10)
     assert [p for p in filled if p in given] == given
-    for before, after in zip(filled, filled[1:], strict=False):
+    for before, after in itertools.pairwise(filled):
         assert before.end == after.start
     assert len(filled) < 2 * len(given)
 

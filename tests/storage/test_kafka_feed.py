@@ -23,15 +23,13 @@ async def test_a_missing_topic_is_waited_for(tansu_server, unique_name: str):
     feed = KafkaAlertFeed(tansu_server.bootstrap, unique_name, timeout=1.0)
     with pytest.raises(StorageUnavailableError, match=unique_name):
         await feed.start()
-    starting = asyncio.create_task(
-        KafkaAlertFeed(tansu_server.bootstrap, unique_name, timeout=10.0).start()
-    )
+    patient = KafkaAlertFeed(tansu_server.bootstrap, unique_name, timeout=10.0)
+    starting = asyncio.create_task(patient.start())
     await asyncio.sleep(0.3)
+    assert not starting.done()
     await create_topic(tansu_server.bootstrap, unique_name)
-    feed = KafkaAlertFeed(tansu_server.bootstrap, unique_name, timeout=10.0)
-    await feed.start()
     await starting
-    await feed.stop()
+    await patient.stop()
 
 
 async def test_kafka_records_that_are_no_alert_or_were_aborted_are_passed_over(

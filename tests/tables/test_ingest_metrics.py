@@ -165,12 +165,24 @@ def test_several_samples_are_released_after_three_of_their_gaps():
     assert {p.size for p in source.wait(1).partials} == {5 * MINUTE}
 
 
-def test_nothing_is_released_while_its_stream_is_not_idle():
-    """A load that has not reached the partition's end may still bring the other samples."""
+def test_nothing_is_released_before_the_partitions_end_is_reached():
+    """What is still to be read may bring the other samples."""
     source = bed()
     source.push(metric())
     source.now += DAY
     assert source.push().partials == []
+    assert len(source.push(at_end=True).partials) == 1
+
+
+def test_a_busy_tenant_does_not_hold_back_a_lone_sample():
+    source = bed(patience=MINUTE)
+    source.push(metric(name="lone"))
+    released = []
+    for i in range(70):
+        source.now += SECOND
+        seen = source.push(metric(source.now), at_end=True)
+        released += [i for p in seen.partials if "lone" in p.group]
+    assert released == [59]
 
 
 def test_the_end_of_a_stream_releases_what_it_kept_back():

@@ -11,7 +11,7 @@ from models.errors import ConfigurationError
 from models.flow import Batch
 from models.records import decode_flow, to_json
 from models.series import parse_key
-from tables import groups, parts, routes
+from tables import groups, parts, plays, routes
 from tables.ingest import fold_plays
 from tests.tables.ingest_bed import (
     DAY,
@@ -143,6 +143,11 @@ def test_a_batch_brings_one_partial_a_pane_and_instance():
     assert many.counts() == {(0, False): 1000}
 
 
+def test_a_group_that_is_configured_twice_is_counted_once():
+    seen = Bed(config(shipped(groups=(("country",), (), ("country",))))).push(play())
+    assert [p.group for p in seen.partials] == ["demo|country{country=DE}", "demo|all{}"]
+
+
 def test_every_record_is_accounted_for():
     """Accepted, refused, duplicate, forwarded or too late: the counters add up to what was sent."""
     bed = Bed(config(forwarding=True))
@@ -173,6 +178,7 @@ def test_every_record_is_accounted_for():
         (record(play(tenant_id="nobody")), "unknown_tenant"),
         (record(play(T0 + 300_001), timestamp=T0), "far_future"),
         (record(play(), stream="s" * 65), "bad_stream"),
+        (record(play(), stream="a\x1fb"), "bad_stream"),
     ],
 )
 def test_what_cannot_be_used_is_a_dead_letter(given, reason):
@@ -195,6 +201,14 @@ def test_a_record_without_a_timestamp_is_held_against_the_present():
     taken = record(play(bed.now + 300_000), timestamp=-1)
     refused = record(play(bed.now + 300_001), timestamp=-1)
     assert [letter.reason for letter in bed.push(taken, refused).letters] == ["far_future"]
+
+
+def test_headers_may_be_null_or_not_text():
+    bed = Bed()
+    odd = record(play(), headers=(("stream", None), ("trace", None)))
+    seen = bed.push(odd, record(play(), headers=(("stream", b"\xff"),)))
+    assert (seen.letters, seen.counts()) == ([], {(0, False): 1})
+    assert seen.counts(stream="\ufffd") == {(0, False): 1}
 
 
 def test_one_bad_record_leaves_its_neighbours_alone():
@@ -287,6 +301,14 @@ def test_streams_do_not_share_profiles_or_counts():
     assert set(bed.state["profiles"]) == {"demo:u1", "demo:u1\x1freplay"}
 
 
+def test_an_odd_id_does_not_pass_for_another_streams():
+    """Ending a stream deletes its own listeners only."""
+    bed = Bed()
+    bed.push(play(listener_id="u\x1fi"), record(play(listener_id="u"), stream="i"))
+    bed.push(record(None, stream="i", headers=(("stream-end", b""),)))
+    assert set(bed.state["profiles"]) == {"demo:u i"}
+
+
 def test_old_state_is_swept_when_a_day_begins():
     """Counts after two days, profiles after 35, each by its own stream's clock."""
     bed = Bed()
@@ -301,6 +323,28 @@ def test_old_state_is_swept_when_a_day_begins():
     assert len(bed.state["eligibility"]) == 3
     bed.push(record(play(T0 + 40 * DAY, listener_id="u9"), timestamp=T0 + 40 * DAY))
     assert set(bed.state["profiles"]) == {"demo:u9", "demo:u1\x1fi", "other:u1"}
+
+
+def test_a_sweep_goes_over_several_batches_and_then_looks_no_more(monkeypatch):
+    """A flush has so many tombstones at most; without a new day no key is looked at."""
+
+    class Scans(dict):
+        scans = 0
+
+        def __iter__(self):
+            Scans.scans += 1
+            return super().__iter__()
+
+    monkeypatch.setattr(plays, "SWEPT_AT_ONCE", 2)
+    bed = Bed()
+    bed.state["eligibility"] = store = Scans()
+    bed.push(*(play(T0, listener_id=f"u{i}") for i in range(5)))
+    left = []
+    for i in range(5):
+        bed.push(record(play(T0 + 4 * DAY + i, listener_id="new"), timestamp=T0 + 4 * DAY))
+        left.append(len(store))
+    assert left == [4, 2, 1, 1, 1]
+    assert Scans.scans == 3
 
 
 # -- cardinality ------------------------------------------------------------------------------------

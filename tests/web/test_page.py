@@ -29,7 +29,7 @@ async def test_an_alert_appears_without_a_reload(site, look):
         row = await page.wait_for_selector(FAILING)
         text = await row.inner_text()
         assert "Playback is failing on ios in FR" in text
-        assert "Error rate at 7.24 %; the limit is 5 %." in text
+        assert "Error rate of ios × FR is 7.2 %, above 5 %, for 20 s." in text
         assert await page.text_content("#open") == "2"
         assert await page.title() == "(2) Backbeat"
         said = await page.text_content("#announcer")
@@ -82,7 +82,7 @@ async def test_an_alert_in_full(site, look):
         await page.wait_for_selector("#detail .chart[data-drawn]")
         text = await page.inner_text("#detail")
         for words in ("History", "Deliveries", "webhook · firing", "delivered · HTTP 200 · 1 try",
-                      "Limit", "5 %", "playback-errors, version 1", "error_rate 0.0724 > 0.05"):  # fmt: skip
+                      "Limit", "5 %", "playback-errors (1)", "is 7.2 %, above 5 %"):  # fmt: skip
             assert words in text
         lines = await page.evaluate(
             "document.querySelector('#detail .chart').layout.shapes.map((s) => s.type)"

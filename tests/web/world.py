@@ -139,7 +139,7 @@ class Service:
             "started_at": started,
             "fired_at": started + 20_000,
             "updated_at": started + 20_000 + revision * 60_000,
-            "reason": "error_rate 0.0724 > 0.05 for 20s",
+            "reason": "error rate of ios × FR is 7.2 %, above 5 %, for 20 s",
             "summary": "Playback is failing on ios in FR",
             "value": 0.0724,
             "threshold": 0.05,
@@ -154,20 +154,20 @@ class Service:
             id="77aa20c4e1", rule="slow-start", kind="anomaly", severity="ticket",
             series=format_key("demo", "startup_p95", {"platform": "web"}), measure="startup_p95",
             tags={"platform": "web"}, started_at=started, fired_at=started + 30_000,
-            updated_at=started + 30_000, reason="anomaly(startup_p95) 9.4 >= 8 up for 30s",
+            updated_at=started + 30_000, reason="startup p95 of web is 861 ms, above the expected 550 to 730 ms, for 30 s",
             summary="", value=861.0, threshold=8.0, score=9.4, low=550.0, high=730.0, peak=902.0,
         )  # fmt: skip
 
     def passed(self, revision: int = 0) -> Alert:
         started = self.last - 33 * MINUTE
         over = {"state": "resolved", "resolved_at": started + 4 * MINUTE,
-                "reason": "plays inside 9100..16400 for 60s"} if revision else {}  # fmt: skip
+                "reason": "plays are as expected again, for 60 s; they were 70,890 at worst"} if revision else {}  # fmt: skip
         return self.failing(
             revision, id="b1d5c9", rule="plays-unusual", kind="anomaly", severity="ticket",
             series=format_key("demo", "plays", {}), measure="plays", tags={}, started_at=started,
             fired_at=started + 60_000, updated_at=started + (1 + 3 * revision) * MINUTE, summary="",
             value=71_240.0, score=11.2, threshold=10.0, low=74_600.0, high=85_300.0, peak=70_890.0,
-            **({"reason": "anomaly(plays) 11.2 >= 10 for 60s"} | over),
+            **({"reason": "plays are 71,240, below the expected 74,600 to 85,300, for 60 s"} | over),
         )  # fmt: skip
 
     def finding(self, alert: Alert, state: str, at: int, value: float) -> Finding:

@@ -49,41 +49,47 @@ export class AlertList {
     return [...(firing.length ? firing.slice(0, SHOWN) : ["nothing"]), ...(lately.length ? ["lately", ...lately] : [])];
   }
 
-  /** Draws the list anew, keeping rows that are there, so that focus and scroll stay. */
+  /** Draws the list anew. What is there stays where it is, and so do focus and scroll. */
   render() {
     const { element } = this;
     if (!this.ready) return;
     element.setAttribute("aria-busy", "false");
-    const rows = new Map([...element.querySelectorAll(".incident[data-id]")].map((r) => [r.dataset.id, r]));
+    const rows = new Map([...element.querySelectorAll("[data-id]")].map((r) => [r.dataset.id, r]));
     const next = this.listed().map((alert) => {
-      if (alert === "nothing") return this.empty();
-      if (alert === "lately") return h("li", { class: "subhead" }, "Over, in the last two hours");
+      if (alert === "nothing") return this.quiet();
+      if (alert === "lately") return (this.heading ??= h("li", { class: "subhead" }, "Over, in the last two hours"));
       const row = rows.get(alert.id);
       return row?.dataset.revision === String(alert.revision) ? row : this.row(alert, row !== undefined);
     });
-    if (!next.length) next.push(this.empty());
-    const focused = document.activeElement?.closest?.(".incident[data-id]")?.dataset.id;
-    const same = next.length === element.children.length && next.every((r, i) => r === element.children[i]);
-    if (!same) element.replaceChildren(...next);
-    if (focused && !same) element.querySelector(`[data-id="${CSS.escape(focused)}"] a`)?.focus();
+    if (!next.length) next.push(this.quiet());
+    const focused = document.activeElement?.closest?.("[data-id]")?.dataset.id;
+    next.forEach((row, i) => {
+      if (element.children[i] !== row) element.insertBefore(row, element.children[i] ?? null);
+    });
+    while (element.children.length > next.length) element.lastChild.remove();
+    if (focused && !element.contains(document.activeElement)) {
+      element.querySelector(`[data-id="${CSS.escape(focused)}"] a`)?.focus();
+    }
     for (const row of element.children) {
       row.querySelector("a")?.toggleAttribute("aria-current", row.dataset.id === this.selected);
     }
     this.tick();
   }
 
-  empty() {
-    const quiet = this.show === "open";
+  /** What stands where no alert does. */
+  quiet() {
+    const open = this.show === "open";
     return h("li", { class: "nothing" },
-      h("strong", {}, quiet ? "Nothing is firing." : "No alerts yet."),
-      h("span", {}, quiet
+      h("strong", {}, open ? "Nothing is firing." : "No alerts yet."),
+      h("span", {}, open
         ? "New alerts appear here the moment a rule is met. “All” shows what has passed."
         : "Alerts appear here as soon as a rule is met."));
   }
 
   row(alert, known) {
     const where = tagText(alert.tags);
-    return h("li", { class: `incident ${alert.severity} ${alert.state}${known ? "" : " fresh"}`, data: { id: alert.id, revision: String(alert.revision) } },
+    const fade = { animationend: (event) => event.currentTarget.classList.remove("fresh") };
+    return h("li", { class: `incident ${alert.severity} ${alert.state}${known ? "" : " fresh"}`, data: { id: alert.id, revision: String(alert.revision) }, on: fade },
       h("a", { href: `#alert/${encodeURIComponent(alert.id)}` },
         h("span", { class: "line" },
           h("span", { class: `severity ${alert.severity}` }, alert.severity),

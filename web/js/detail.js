@@ -139,8 +139,8 @@ function facts(alert) {
     ["Resolved", alert.resolved_at && time(alert.resolved_at, { seconds: true })],
     [alert.resolved_at ? "Lasted" : "For", duration(end - Date.parse(alert.started_at))],
     ["Where", tagText(alert.tags) || "everywhere"],
-    ["Rule", `${alert.rule}, version ${alert.rule_version}`],
-    ["Reason", alert.reason],
+    ["Delay", alert.seen_at && `${duration(Date.parse(alert.seen_at) - Date.parse(alert.fired_at))} after event time`],
+    ["Rule", `${alert.rule} (${alert.rule_version.slice(0, 8)})`],
   ];
   return h("dl", { class: "facts" }, rows.filter(([, x]) => x).map(([name, x]) =>
     h("div", { class: name.toLowerCase() }, h("dt", {}, name), h("dd", {}, x))));
@@ -148,11 +148,11 @@ function facts(alert) {
 
 function versions(history) {
   const items = history.slice().reverse().map((a) => {
-    const { kind, unit } = kindOf(a.measure);
+    const revision = a.revision ? ` · revision ${a.revision}` : "";
     return h("li", { class: a.state },
       h("span", { class: "when" }, time(a.updated_at, { seconds: true })),
-      h("strong", {}, a.revision === 0 ? STATES[a.state] : `${STATES[a.state]} · revision ${a.revision}`),
-      h("span", {}, a.value === null ? a.reason : `${value(a.value, kind, unit)} · ${a.reason}`));
+      h("strong", {}, `${STATES[a.state]}${revision}`),
+      h("span", {}, a.reason));
   });
   return h("section", { class: "log" }, h("h2", {}, "History"), h("ol", {}, items));
 }

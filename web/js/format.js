@@ -123,19 +123,9 @@ export function alertTitle(alert) {
   return `Unusual ${measureName(name).toLowerCase()}${where ? `, ${where}` : ""}`;
 }
 
-/** What is wrong, in words and numbers. */
+/** What is wrong, in the rule's own words. */
 export function alertWords(alert) {
-  const { kind, unit } = kindOf(alert.measure);
-  const v = (x) => value(x, kind, unit);
-  const name = measureName(alert.measure === "value" ? nameOf(alert.series) : alert.measure);
-  const parts = [];
-  if (alert.value !== null) parts.push(`${name} at ${v(alert.value)}`);
-  if (alert.low !== null && alert.high !== null) {
-    parts.push(`expected ${v(alert.low)} to ${v(alert.high)}`);
-  } else if (alert.kind === "threshold" && alert.threshold !== null) {
-    parts.push(`the limit is ${limit(alert.threshold, kind, unit)}`);
-  }
-  return parts.length ? `${parts.join("; ")}.` : alert.reason;
+  return `${alert.reason.charAt(0).toUpperCase()}${alert.reason.slice(1)}.`;
 }
 
 export const STATES = { firing: "Firing", resolved: "Resolved", retracted: "Retracted", pending: "Pending" };

@@ -1,0 +1,195 @@
+"""The watermark of a stream of plays: the least of its source partitions, and who does not count."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import StateError
+from models.records import Watermark
+from tables.watermarks import END_OF_TIME, NEVER, WATERMARKS, StreamClock
+from tests.support.window_timeline import T0, H, M, S, Timeline, short
+
+
+def clock_of(*marks, partitions=2, whole=()):
+    """The watermark after (source partition, at, flag) in this order."""
+    clock = StreamClock("acme", "live", 0)
+    for source, at, *flag in marks:
+        flags = dict.fromkeys(flag, True)
+        clock.hear(Watermark("acme", "live", "plays", source, at, **flags))
+        clock.combine(partitions, whole)
+    clock.combine(partitions, whole)
+    return clock.combined
+
+
+@pytest.mark.parametrize(
+    ("marks", "combined"),
+    [
+        ([(0, 50)], NEVER),  # nothing was heard of partition 1: it holds
+        ([(0, 50), (1, 30)], 30),
+        ([(0, 50), (1, 30), (1, 20)], 30),  # it never goes back
+        ([(0, 50), (1, 30, "idle")], 50),
+        ([(0, 50), (1, 30, "idle"), (1, 30), (0, 90)], 50),  # awake again: it holds, not back
+        ([(0, 50), (1, 30, "idle"), (1, 60), (0, 90)], 60),
+        ([(0, 50, "idle"), (1, 30, "idle")], 50),  # all idle: the furthest
+        ([(0, 50), (1, END_OF_TIME, "ended")], 50),
+        ([(0, 50, "idle"), (1, END_OF_TIME, "ended")], 50),
+        ([(0, 50), (1, END_OF_TIME)], 50),  # so late a time is an end
+        ([(0, END_OF_TIME, "ended"), (1, END_OF_TIME, "ended")], END_OF_TIME),
+    ],
+)
+def test_how_partitions_come_together(marks, combined):
+    assert clock_of(*marks) == combined
+
+
+def test_a_partition_that_is_idle_as_a_whole_does_not_hold_streams_it_never_named():
+    assert clock_of((0, 50), whole={1}) == 50
+    assert clock_of((1, 20), (0, 50), whole={1}) == 20
+    assert clock_of(whole={0, 1}) == NEVER
+    assert clock_of((0, END_OF_TIME, "ended"), whole={1}) == END_OF_TIME
+
+
+marks = st.tuples(
+    st.integers(0, 2), st.integers(-100, 100), st.sampled_from(["", "idle", "ended"])
+)  # fmt: skip
+
+
+@given(st.lists(marks, max_size=12), st.integers(0, 12))
+def test_it_never_goes_back_and_survives_a_crash(found, cut):
+    clock, seen = StreamClock("acme", "live", 3), NEVER
+    for i, (source, at, flag) in enumerate(found):
+        if i == cut:
+            clock = WATERMARKS.decode(WATERMARKS.encode(clock))
+        flags = {flag: True} if flag else {}
+        clock.hear(Watermark("acme", "live", "plays", source, at, **flags))
+        clock.combine(3, ())
+        assert clock.combined >= seen
+        seen = clock.combined
+    expected = clock_of(*[(s, a, *([f] if f else [])) for s, a, f in found], partitions=3)
+    assert clock.combined == expected
+
+
+def test_foreign_state_is_an_error():
+    with pytest.raises(StateError):
+        WATERMARKS.decode(b"\x01")
+
+
+# -- on a timeline ----------------------------------------------------------------------------------
+
+
+def test_windows_wait_for_the_last_partition():
+    line = Timeline(sources=2)
+    line.plays(0, "a").watermark(30 * S)
+    assert line.windows() == []
+    line.plays(0, "b", source=1).watermark(10 * S, 1)
+    assert [short(w) for w in line.windows()] == [(10, 0, 10, 0, 2)]
+
+
+def test_a_partition_that_declares_itself_idle_as_a_whole_lets_windows_close():
+    line = Timeline(sources=2)
+    line.plays(0, "a").watermark(10 * S)
+    assert line.windows() == []
+    line.idle_partition(1)
+    assert [short(w) for w in line.windows()] == [(10, 0, 10, 0, 1)]
+
+
+def test_one_that_is_idle_no_more_holds_again():
+    line = Timeline(sources=2)
+    line.idle_partition(1).plays(0, "a").watermark(10 * S)
+    assert len(line.windows()) == 1
+    line.idle_partition(1, idle=False).watermark(20 * S)
+    assert line.windows() == []
+    line.watermark(20 * S, 1)
+    assert len(line.windows()) == 1
+
+
+def test_what_an_idle_partition_brings_behind_the_watermark_is_late():
+    line = Timeline(sources=2)
+    line.plays(0, "a").watermark(0, 1, idle=True).watermark(20 * S)
+    assert [short(w) for w in line.windows()] == [(10, 0, 10, 0, 1), (10, 10, 20, 0, 0)]
+    line.watermark(5 * S, 1).plays(0, "b", source=1)
+    [window] = line.windows()
+    assert short(window) == (10, 0, 10, 1, 2)
+    assert window.late == 1
+    line.watermark(40 * S)
+    assert line.windows() == []
+    line.watermark(30 * S, 1)
+    assert [short(w) for w in line.windows()] == [(10, 20, 30, 0, 0)]
+
+
+def test_when_all_are_idle_silence_goes_on():
+    line = Timeline(sources=2)
+    line.plays(0, "a").watermark(10 * S).watermark(10 * S, 1).fold()
+    line.watermark(10 * S, idle=True).watermark(30 * S, 1, idle=True)
+    assert [short(w)[1:3] for w in line.windows()] == [(10, 20), (20, 30)]
+
+
+def test_streams_have_clocks_of_their_own():
+    line = Timeline()
+    line.plays(0, "a").plays(0, "b", stream="replay").watermark(10 * S, stream="replay")
+    assert [w.stream for w in line.windows()] == ["replay"]
+    line.watermark(10 * S)
+    assert [w.stream for w in line.windows()] == ["live"]
+
+
+# -- the end of a stream ----------------------------------------------------------------------------
+
+
+def test_a_stream_that_has_ended_closes_its_windows_and_is_forgotten():
+    line = Timeline(sources=2)
+    for source in (0, 1):
+        line.plays(source * 10 * S, "a", source=source, stream="replay")
+        line.watermark(10 * S, source, stream="replay")
+    line.plays(0, "b").everywhere(10 * S).fold()
+    line.watermark(0, 0, stream="replay", ended=True)
+    assert line.windows() == []
+    line.watermark(0, 1, stream="replay", ended=True)
+    found = [short(w) for w in line.windows()]
+    # Each kind goes on until it has one window that holds the last pane, and no further.
+    assert found == [(10, 10, 20, 0, 1)]
+    assert line.counts["groups_dropped", "ended"] == 1
+    assert not [key for store in line.state.values() for key in store if "replay" in key]
+    assert line.state["instances"]
+
+
+def test_the_last_pane_of_a_stream_is_in_a_window_of_every_kind():
+    line = Timeline()
+    line.plays(0, "a", stream="replay").plays(2 * H + 5 * M, "b", stream="replay")
+    line.watermark(0, stream="replay", ended=True)
+    last = {}
+    for w in line.windows():
+        last[w.size] = short(w)
+    assert last == {
+        10 * S: (10, 7500, 7510, 0, 1),
+        M: (60, 7450, 7510, 0, 1),
+        H: (3600, 3960, 7560, 0, 1),
+    }
+
+
+def test_late_events_of_a_stream_that_ends_are_published():
+    line = Timeline()
+    line.plays(0, "a", stream="replay").plays(0, "b", stream="replay", late=True)
+    line.watermark(0, stream="replay", ended=True)
+    assert [(short(w), w.late) for w in line.windows()] == [
+        ((10, 0, 10, 0, 1), 0),
+        ((10, 0, 10, 1, 2), 1),
+    ]
+
+
+def test_a_stream_can_begin_again_after_its_end():
+    line = Timeline()
+    for _ in range(2):
+        line.plays(0, "a", stream="replay").watermark(10 * S, stream="replay")
+        assert [short(w) for w in line.windows()] == [(10, 0, 10, 0, 1)]
+        line.watermark(0, stream="replay", ended=True).fold()
+    assert set(line.keys()) == {"directory"}
+
+
+def test_an_abandoned_stream_is_forgotten_after_a_week():
+    line = Timeline(sources=2)
+    line.plays(0, "a", stream="replay").watermark(10 * S, stream="replay")
+    line.plays(0, "a").everywhere(10 * S).fold()
+    line.now = T0 + 8 * 24 * H
+    line.watermark(10 * S).fold()
+    assert line.counts["groups_dropped", "abandoned"] == 1
+    assert not [key for store in line.state.values() for key in store if "replay" in key]
+    assert line.state["instances"]
