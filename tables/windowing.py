@@ -172,6 +172,7 @@ class _Fold:
         idle = whole.idle_partitions if whole else ()
         if clock.key == WHOLE_PARTITIONS or not clock.combine(self.config.sources["plays"], idle):
             return
+        self.clocks[clock.key] = clock
         pane = self.config.series.time.pane
         if clock.combined >= END_OF_TIME:
             self.walk.end(clock, pane)

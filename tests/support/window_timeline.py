@@ -154,3 +154,16 @@ def short(window):
         window.size // S, (window.start - T0) // S, (window.end - T0) // S,
         window.revision, window.count,
     )  # fmt: skip
+
+
+def shorts(windows):
+    return [short(w) for w in windows]
+
+
+def closed(*windows, until=60 * S, **options):
+    """A timeline on which one play a pane was counted until then."""
+    line = Timeline(series_config(*windows), **options)
+    for at in range(0, until, 10 * S):
+        line.plays(at, f"at {at}")
+    line.watermark(until).fold()
+    return line

@@ -11,7 +11,7 @@ from models.errors import ConfigurationError
 from models.flow import Batch
 from models.records import decode_flow, to_json
 from models.series import parse_key
-from tables import groups, parts, plays, routes
+from tables import groups, parts, routes
 from tables.ingest import fold_plays
 from tests.tables.ingest_bed import (
     DAY,
@@ -335,7 +335,7 @@ def test_a_sweep_goes_over_several_batches_and_then_looks_no_more(monkeypatch):
             Scans.scans += 1
             return super().__iter__()
 
-    monkeypatch.setattr(plays, "SWEPT_AT_ONCE", 2)
+    monkeypatch.setattr("tables.plays.SWEPT_AT_ONCE", 2)
     bed = Bed()
     bed.state["eligibility"] = store = Scans()
     bed.push(*(play(T0, listener_id=f"u{i}") for i in range(5)))

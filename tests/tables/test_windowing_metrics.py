@@ -4,14 +4,10 @@ import pytest
 
 from models.series import format_key
 from tables.kinds import metric_plan
-from tests.support.window_timeline import D, H, M, S, Timeline, series_config, short
+from tests.support.window_timeline import D, H, M, S, Timeline, series_config, short, shorts
 
 SHIPPED = series_config()
 OTHER = format_key("acme", "metric:cpu", {"host": "b"})
-
-
-def shorts(windows):
-    return [short(w) for w in windows]
 
 
 @pytest.mark.parametrize(
