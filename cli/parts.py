@@ -35,6 +35,7 @@ class Stack(NamedTuple):
     broker: int
     valkey: int
     metrics: int
+    stores_metrics: int
     webhook: int
     api: int
     python: str = sys.executable
@@ -66,7 +67,7 @@ class Stack(NamedTuple):
             "BACKBEAT_BROKER_KIND": "tansu",
             "BACKBEAT_TOPIC_PREFIX": "",
             "BACKBEAT_TENANTS": "demo",
-            "BACKBEAT_ROLES": "ingest,windows,alerts,notify,sqlite,redis",
+            "BACKBEAT_ROLES": "ingest,windows,alerts",
             "BACKBEAT_DATA_DIR": str(self.directory),
             "BACKBEAT_SQLITE_PATH": str(self.directory / "backbeat.db"),
             "BACKBEAT_REDIS_URL": f"redis://{HOST}:{self.valkey}/0",
@@ -87,10 +88,7 @@ def plan_stack(directory: Path, api_port: int) -> Stack:
         ConfigurationError: a server's binary is missing.
     """
     binaries = Binaries(broker_binary(), valkey_binary())
-    broker_port, valkey_port, metrics_port, webhook_port = free_ports(4, HOST)
-    return Stack(
-        directory, binaries, broker_port, valkey_port, metrics_port, webhook_port, api_port
-    )
+    return Stack(directory, binaries, *free_ports(5, HOST), api_port)
 
 
 def broker_binary() -> Path:
@@ -155,11 +153,20 @@ def valkey(stack: Stack) -> Part:
 
 def worker(stack: Stack) -> Part:
     """All steps of the pipeline in one Faust worker."""
-    argv = [
-        *(stack.python, "-m", "faust"),
-        *("-A", "faust_app", "worker", "-l", "info", "--without-web"),
-    ]
-    return Part("worker", argv, _is_ready(stack.metrics), stack.env(), patience=90)
+    return Part("worker", _faust(stack), _is_ready(stack.metrics), stack.env(), patience=90)
+
+
+def stores(stack: Stack) -> Part:
+    """A second worker, for what follows the output topics: so that it has a core of its own."""
+    env = stack.env() | {
+        "BACKBEAT_ROLES": "notify,sqlite,redis",
+        "BACKBEAT_METRICS_PORT": str(stack.stores_metrics),
+    }
+    return Part("stores", _faust(stack), _is_ready(stack.stores_metrics), env, patience=90)
+
+
+def _faust(stack: Stack) -> list[str]:
+    return [stack.python, "-m", "faust", "-A", "faust_app", "worker", "-l", "info", "--without-web"]
 
 
 def api(stack: Stack) -> Part:

@@ -18,7 +18,8 @@ from simulate.incidents import live
 _ABOUT = {
     "broker": "Kafka protocol (Tansu), in memory",
     "valkey": "latest values (Redis protocol)",
-    "worker": "ingest, windows, alerts, notifications, store",
+    "worker": "ingest, windows, detection, alerts",
+    "stores": "a second worker: SQLite, Valkey, notifications",
     "api": "HTTP, event stream and the page",
     "simulator": "a music-streaming service with labelled incidents",
 }

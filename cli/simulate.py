@@ -50,7 +50,7 @@ def command(
     listeners: Annotated[int, typer.Option(min=1, help="How many people listen.")] = 2_000,
     history: Annotated[
         str | None,
-        typer.Option(help="Past to send first, at full speed: 6h. Default: none; 1h in the demo."),
+        typer.Option(help="Past to send first, at full speed: 6h. Default: none; 6h in the demo."),
     ] = None,
     duration: Annotated[
         str | None, typer.Option(help="How long to go on in real time: 10m. Default: until Ctrl-C.")
@@ -73,7 +73,7 @@ def command(
     if wait is not None and out is None:
         asyncio.run(_topic_is_there(parse_duration(wait) / 1000))
     now = wall_clock() // 1000 * 1000 if start is None else _instant(start)
-    past = parse_duration(history) if history else (parse_duration("1h") if demo_profile else 0)
+    past = parse_duration(history) if history else (parse_duration("6h") if demo_profile else 0)
     ahead = parse_duration(duration) if duration else None
     if out is not None and ahead is None and past == 0:
         raise ConfigurationError("nothing to write: --out needs a --history, a --duration, or both")

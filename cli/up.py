@@ -47,7 +47,7 @@ def command(
     ] = True,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same service.")] = 7,
     rate: Annotated[float | None, typer.Option(min=0.001, help="Simulated plays a second.")] = None,
-    history: Annotated[str, typer.Option(help="How much past the simulator sends first.")] = "1h",
+    history: Annotated[str, typer.Option(help="How much past the simulator sends first.")] = "6h",
     keep_data: Annotated[bool, typer.Option("--keep-data", help="Leave data/demo behind.")] = False,
 ) -> None:
     """Start everything: broker, worker, API, page and a simulated service (Ctrl-C ends it all)."""
@@ -152,7 +152,11 @@ class _Session:
 
     async def _serve(self, began: int) -> None:
         stack = self._stack
-        await _together(self._start(parts.worker(stack)), self._start(parts.api(stack)))
+        await _together(
+            self._start(parts.worker(stack)),
+            self._start(parts.stores(stack)),
+            self._start(parts.api(stack)),
+        )
         self._screen.page()
         self._serving.set()
         await self._alerts(began)

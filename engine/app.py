@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -40,6 +41,9 @@ DRAIN_SECONDS = 4.0
 """Of these, how long what has been read may still be folded and flushed."""
 
 COMMIT_INTERVAL = 1.0
+
+GC_THRESHOLDS = (50_000, 20, 50)
+"""State is millions of objects that live for long; the default looks through them all the time."""
 
 
 class Engine:
@@ -214,6 +218,12 @@ class EngineApp(faust.App):
         # Replaces the transport by URL with ours.
         return ChunkTransport(self.conf.broker_consumer, self)
 
+    def on_init_dependencies(self) -> Iterable[Any]:
+        """Faust's services; without steps (only followers) no consumer: it cannot read nothing."""
+        self.producer_only = not self.engine.steps
+        services: Iterable[Any] = super().on_init_dependencies()
+        return services
+
     async def on_first_start(self) -> None:
         """Make the folder that Faust wants before anything else."""
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -239,6 +249,8 @@ class EngineApp(faust.App):
         for starter in self._starters:
             await starter()
         self.add_future(self._committer())
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         await super().on_start()
 
     async def _committer(self) -> None:

@@ -50,7 +50,8 @@ def readiness(engine: Engine) -> tuple[bool, dict[str, Any]]:
     """Ready when every global store is complete and every assigned partition restored."""
     status = engine.status()
     parts = [p for step in status["steps"].values() for p in step]
-    ready = bool(parts) and all(p["ready"] for p in parts) and all(status["globals"].values())
+    assigned = bool(parts) or not engine.steps  # a worker of stores only has no partitions
+    ready = assigned and all(p["ready"] for p in parts) and all(status["globals"].values())
     return ready, status
 
 

@@ -107,7 +107,8 @@ def _combine(values: Sequence[float | None], weights: Sequence[float], count: bo
     total = sum(weights)
     if total <= 0:
         return sum(known) / len(known)
-    return sum(v * w for v, w in zip(known, weights, strict=True)) / total
+    mean = sum(v * w for v, w in zip(known, weights, strict=True)) / total
+    return min(max(mean, min(known)), max(known))  # rounding must not lead out of the values
 
 
 def _extreme(

@@ -112,7 +112,7 @@ class KafkaAlertFeed(BroadcastFeed):
             first = await consumer.beginning_offsets(partitions)
             after = await consumer.end_offsets(partitions)
             for tp in partitions:
-                begin = max(first[tp], after[tp] - self._ring)
+                begin = max(first[tp], after[tp] - self._ring // len(partitions))
                 self._broadcast.begin(tp.partition, begin - 1)
                 consumer.seek(tp, self._broadcast.end[tp.partition] + 1)
         except BaseException:

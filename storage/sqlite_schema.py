@@ -70,6 +70,7 @@ CREATE TABLE findings (
     PRIMARY KEY (tenant, incident, at, rank)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX findings_of_series ON findings (tenant, series, stream, at);
+CREATE INDEX findings_by_age ON findings (tenant, stream, at);
 
 CREATE TABLE alerts (
     tenant TEXT NOT NULL, id TEXT NOT NULL, revision INTEGER NOT NULL, state TEXT NOT NULL,
@@ -79,6 +80,7 @@ CREATE TABLE alerts (
     PRIMARY KEY (tenant, id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX alerts_by_start ON alerts (tenant, started_at DESC, id);
+CREATE INDEX alerts_by_age ON alerts (tenant, stream, updated_at);
 
 CREATE TABLE alert_revisions (
     tenant TEXT NOT NULL, id TEXT NOT NULL, revision INTEGER NOT NULL, body BLOB NOT NULL,
@@ -90,6 +92,7 @@ CREATE TABLE deliveries (
     outcome TEXT NOT NULL, body BLOB NOT NULL,
     PRIMARY KEY (tenant, alert, at, notification, outcome)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_by_age ON deliveries (at);
 
 CREATE TABLE positions (
     cluster TEXT NOT NULL, topic TEXT NOT NULL, partition INTEGER NOT NULL,

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any, Literal
-from zlib import crc32
 
 from models.errors import StateError
 from models.events import ELIGIBLE_MS, MAX_PLAYS_PER_DAY, Play
@@ -44,17 +43,21 @@ STORE = StoreSpec(COUNTS, bytes, _read_counts)
 
 
 def judge(
-    plays: Sequence[Play], listeners: Sequence[str], tops: Sequence[int], store: Store
+    plays: Sequence[Play],
+    listeners: Sequence[str],
+    tracks: Sequence[int],
+    tops: Sequence[int],
+    store: Store,
 ) -> list[Reason]:
     """The verdict on each play of one stream, in offset order; counts the eligible ones.
 
-    ``listeners`` are the plays' listener keys within the stream, ``tops`` the stream's clock (running
-    maximum of event time) at each play. ``unknown_too_old``: the play's day is not kept any more;
+    ``listeners`` are the plays' listener keys within the stream, ``tracks`` their tracks' 32-bit
+    hashes, ``tops`` the stream's clock (running maximum of event time) at each of them. ``unknown_too_old``: the play's day is not kept any more;
     ``unknown_too_many``: its listener's day is full.
     """
     changed: dict[str, bytes] = {}
     reasons: list[Reason] = []
-    for play, listener, top in zip(plays, listeners, tops, strict=True):
+    for play, listener, hashed, top in zip(plays, listeners, tracks, tops, strict=True):
         if play.ms_played < ELIGIBLE_MS:
             reasons.append("too_short")
             continue
@@ -66,7 +69,7 @@ def judge(
         seen = changed.get(key)
         if seen is None:
             seen = store.get(key, b"")
-        track = crc32(play.track_id.encode()).to_bytes(4, "little")
+        track = hashed.to_bytes(4, "little")
         if track in seen and _count(track, seen) >= MAX_PLAYS_PER_DAY:
             reasons.append("over_daily_limit")
         elif len(seen) >= MAX_DAY_BYTES:

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import lru_cache, partial, reduce
 from hashlib import blake2b
-from math import ldexp
+from math import ldexp, prod
 from operator import attrgetter, itemgetter, mul, or_
 from typing import Any, NamedTuple
 
@@ -57,28 +57,31 @@ class Plays(NamedTuple):
 class Plan(NamedTuple):
     """How a configuration's groups are made.
 
-    ``order``: groups with most tags first, each with its place in the configuration and the groups
-    it can be rolled up from. ``names``: the parts of every partial.
+    ``order``: groups, those with most tags first. ``roots``: those that no other contains. ``names``:
+    the parts of every partial.
     """
 
-    order: tuple[tuple[int, Tags, tuple[Tags, ...]], ...]
+    order: tuple[Tags, ...]
+    roots: tuple[Tags, ...]
     names: tuple[str, ...]
 
 
 @lru_cache(maxsize=16)
 def plan(config: SeriesConfig) -> Plan:
     """The order in which the groups of a configuration are made."""
-    ranked = sorted(enumerate(config.groups), key=lambda item: (-len(item[1]), item[0]))
-    order = [
-        (place, tags, tuple(other for other in config.groups if set(other) > set(tags)))
-        for place, tags in ranked
-    ]
-    return Plan(tuple(order), parts.part_names(config.measures))
+    order = sorted(dict.fromkeys(config.groups), key=len, reverse=True)
+    roots = [tags for tags in order if not any(set(other) > set(tags) for other in order)]
+    return Plan(tuple(order), tuple(roots), parts.part_names(config.measures))
 
 
 def hash64(text: str) -> int:
     """A 64-bit hash of an id for distinct counts; the same in every process."""
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
+    hashing = _UNUSED.copy()
+    hashing.update(text.encode())
+    return int.from_bytes(hashing.digest(), "little")
+
+
+_UNUSED = blake2b(digest_size=8)
 
 
 # Listeners, tracks and start times come again; what is derived from them is remembered.
@@ -108,6 +111,10 @@ _FIELDS: Mapping[str, Callable[[Play], Any]] = {
 }
 
 
+PLAYS_A_CELL = 32
+"""Roots are joined where each of their cells gets as many plays or more."""
+
+
 class Column(NamedTuple):
     """What one part is made of: a value per play (None: the play does not count), and how."""
 
@@ -130,9 +137,12 @@ def _columns(rows: Plays, names: Sequence[str]) -> list[Column]:
         if holds is not None:
             values = [v if h else None for v, h in zip(values, holds, strict=True)]
         convert, build = _maker(kind, field)
-        if convert is not None:
+        sparse = None in values
+        if convert is not None and sparse:
             values = [None if v is None else convert(v) for v in values]
-        columns.append(Column(name, values, None in values, build))
+        elif convert is not None:
+            values = list(map(convert, values))
+        columns.append(Column(name, values, sparse, build))
     return columns
 
 
@@ -176,16 +186,34 @@ _exact_wholes = partial(_moments, 0)
 
 def fold(rows: Plays, config: SeriesConfig) -> Cells:
     """The cells of every group, of the plays of one tenant's stream."""
-    order, names = plan(config)
+    order, roots, names = plan(config)
     columns = _columns(rows, names)
-    made: Cells = {}
-    for _, tags, larger in order:
-        if larger:
+    made = {tags: _from_plays(rows, tags, columns) for tags in _joined(rows, roots)}
+    for tags in order:
+        if tags not in made:
+            larger = [other for other in made if set(other) > set(tags)]
             source = min(larger, key=lambda other: len(made[other]))
             made[tags] = _roll_up(made[source], source, tags)
-        else:
-            made[tags] = _from_plays(rows, tags, columns)
     return made
+
+
+def _joined(rows: Plays, roots: Sequence[Tags]) -> list[Tags]:
+    """The groups to fold from the plays: roots, two of them together where that saves a pass.
+
+    It does while each cell of the two together gets many plays, for then rolling up costs little.
+    """
+    kinds = {
+        tag: len(set(map(attrgetter(tag), rows.plays)))
+        for tag in {t for tags in roots for t in tags}
+    }
+    out: list[Tags] = []
+    for tags in sorted(roots, key=lambda tags: prod(kinds[tag] for tag in tags)):
+        both = tuple(sorted({*out[-1], *tags})) if out else tags
+        if out and prod(kinds[tag] for tag in both) * PLAYS_A_CELL <= len(rows.plays):
+            out[-1] = both
+        else:
+            out.append(tags)
+    return out
 
 
 def _from_plays(rows: Plays, tags: Tags, columns: Sequence[Column]) -> dict[CellKey, Cell]:

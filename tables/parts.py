@@ -191,10 +191,9 @@ class Evaluator:
         if not counts:
             out.update((name, Value()) for name, _ in asked)
             return
-        total = float(sum(counts.values()))
-        values = sketches.quantiles(counts, [q for _, q in asked])
+        n, values = sketches.quantiles(counts, [q for _, q in asked])
         for (name, _), value in zip(asked, values, strict=True):
-            out[name] = Value(value, total)
+            out[name] = Value(value, float(n))
 
 
 def _weight_of(measure: Measure) -> str:

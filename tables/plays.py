@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import compress
+from zlib import crc32
 
 from msgspec.structs import replace
 
@@ -12,7 +13,7 @@ from models.config import group_name
 from models.events import Play
 from models.flow import Output
 from models.records import Partial, to_msgpack
-from tables import clocks, eligibility, groups, profiles, routes
+from tables import clocks, eligibility, groups, listeners, profiles, routes
 from tables.clocks import DAY
 from tables.intake import Taken, Turn, by_stream, late_event
 
@@ -36,9 +37,13 @@ def fold(taken: Taken[Play], turn: Turn) -> list[Output]:
         woken += clocks.wake(turn.clocks, name, plays[0].started_at, turn.place)
         turn.touched.add(name)
         tops = _advance(plays, name, turn)
-        listeners = [routes.scoped(home(play), stream) for play in plays]
-        eligible = _judge(plays, listeners, tops, turn)
-        _remember(zip(plays, eligible, tops, strict=True), listeners, turn)
+        keys = [routes.scoped(home(play), stream) for play in plays]
+        tracks = [crc32(play.track_id.encode()) for play in plays]
+        reasons = eligibility.judge(plays, keys, tracks, tops, turn.state[eligibility.COUNTS])
+        eligible = [reason == "eligible" for reason in reasons]
+        _remember(list(zip(plays, tracks, eligible, tops, strict=True)), keys, turn)
+        for reason, n in sorted(Counter(reasons).items()):
+            turn.count("plays_judged", reason, n)
         _sweep(tenant, stream, name, turn)
         rows, beyond = _place(plays, eligible, tops, places, turn)
         late += [
@@ -57,25 +62,14 @@ def _advance(plays: Sequence[Play], name: str, turn: Turn) -> list[int]:
     return tops
 
 
-def _judge(
-    plays: Sequence[Play], listeners: Sequence[str], tops: Sequence[int], turn: Turn
-) -> list[bool]:
-    reasons = eligibility.judge(plays, listeners, tops, turn.state[eligibility.COUNTS])
-    for reason, n in sorted(Counter(reasons).items()):
-        turn.count("plays_judged", reason, n)
-    return [reason == "eligible" for reason in reasons]
-
-
-def _remember(
-    plays: Iterable[tuple[Play, bool, int]], listeners: Sequence[str], turn: Turn
-) -> None:
+def _remember(rows: listeners.Rows, keys: Sequence[str], turn: Turn) -> None:
     """Bring the profiles of these listeners up to date, each written once."""
     store = turn.state[profiles.PROFILES]
-    theirs: defaultdict[str, list[tuple[Play, bool, int]]] = defaultdict(list)
-    for key, play in zip(listeners, plays, strict=True):
-        theirs[key].append(play)
-    for key, mine in theirs.items():
-        store[key] = profiles.update(store.get(key), mine)
+    place: dict[str, int] = {}
+    whose = [place.setdefault(key, len(place)) for key in keys]
+    known = [store.get(key) for key in place]
+    for key, packed in zip(place, listeners.update(known, whose, rows), strict=True):
+        store[key] = packed
 
 
 def _sweep(tenant: str, stream: str, name: str, turn: Turn) -> None:

@@ -6,7 +6,8 @@ costs ``SIZE`` bytes however long they listen, and is forgotten 35 days after th
 made offline may arrive 30 days late).
 
 Values stay packed in memory, too: a third of the size of objects, one copy to change, nothing to
-encode at the flush. :func:`read` unpacks one for those who look at it.
+encode at the flush. :func:`read` unpacks one for those who look at it. ``tables.listeners`` updates
+many at once; :func:`update` says what each of its updates means.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from struct import Struct
 from typing import Any
-from zlib import crc32
 
 from models.errors import StateError
 from models.events import ELIGIBLE_MS, Play
@@ -37,36 +37,47 @@ PLATFORMS = ("ios", "android", "web", "desktop", "tv", "speaker", "car", "other"
 GAP_CELLS = 16
 """Gaps between starts in half octaves of seconds: under 8, 8-11, 11-16, ... 1024 and more."""
 
-_VERSION = 1
-# version, first, last, counters (plays eligible skips completes errors offline brief), ms played,
-# rate per hour and day, mean gap and its mean deviation, UTC day of the bitmap, tracks the day before
-_HEAD = Struct("<BqqIIIIIIIQddddIH")
-_HOURS = _HEAD.size
-_SOURCES = _HOURS + 24
-_PLATFORMS = _SOURCES + len(SOURCES)
-_GAPS = _PLATFORMS + len(PLATFORMS)
-_COUNTRIES = _GAPS + GAP_CELLS
-_TRACKS = _COUNTRIES + 8
-_TRACK_BITS = 256
-SIZE = _TRACKS + _TRACK_BITS // 8
+VERSION = 1
+HEAD = Struct("<qqqddddIIIIIIIIHBx")
+"""first and last seen, ms played; rate per hour and day, mean gap and its mean deviation; plays,
+eligible, skips, completes, errors, offline, brief; UTC day of the bitmap, tracks the day before;
+version."""
 
-_SOURCE_CELL = {name: _SOURCES + i for i, name in enumerate(SOURCES)}
-_PLATFORM_CELL = {name: _PLATFORMS + i for i, name in enumerate(PLATFORMS)}
-_OTHER_SOURCE = _PLATFORMS - 1
-_OTHER_PLATFORM = _GAPS - 1
-_SPANS = ((_HOURS, _SOURCES), (_SOURCES, _PLATFORMS), (_PLATFORMS, _GAPS), (_GAPS, _COUNTRIES))
-_NO_TRACKS = bytes(_TRACK_BITS // 8)
-_GAP_EDGES = tuple(8 * 2 ** (i / 2) for i in range(GAP_CELLS - 1))
-_GAP_WEIGHT = 1 / 16
+HOURS = HEAD.size
+_SOURCES = HOURS + 24
+_PLATFORMS = _SOURCES + len(SOURCES)
+GAPS = _PLATFORMS + len(PLATFORMS)
+COUNTRIES = GAPS + GAP_CELLS
+TRACKS = COUNTRIES + 8
+TRACK_BITS = 256
+SIZE = TRACKS + TRACK_BITS // 8
+
+OTHER_SOURCE, OTHER_PLATFORM = _PLATFORMS - 1, GAPS - 1
+SOURCE_CELL = {name: _SOURCES + i for i, name in enumerate(SOURCES)}
+PLATFORM_CELL = {name: _PLATFORMS + i for i, name in enumerate(PLATFORMS)}
+SPANS = ((HOURS, _SOURCES), (_SOURCES, _PLATFORMS), (_PLATFORMS, GAPS), (GAPS, COUNTRIES))
+"""Where each histogram begins and ends."""
+
+NO_TRACKS = bytes(TRACK_BITS // 8)
+GAP_EDGES = tuple(8 * 2 ** (i / 2) for i in range(GAP_CELLS - 1))
+GAP_WEIGHT = 1 / 16
+FADES = tuple(2 ** (-i / 1024) for i in range(1024))
+"""What is left after i/1024 of a half-life. Looked up, and scaled by powers of two, so that it comes to
+the same bits wherever and however it is computed."""
+
+TRACKS_OF_BITS = tuple(
+    round(TRACK_BITS * math.log(TRACK_BITS / max(TRACK_BITS - bits, 1)))
+    for bits in range(TRACK_BITS + 1)
+)
+"""How many tracks set so many bits, by linear counting."""
 
 PROFILES = "profiles"
 
 
 def _read_packed(data: bytes) -> bytes:
-    if len(data) != SIZE or data[0] != _VERSION:
+    if len(data) != SIZE or data[HOURS - 2] != VERSION:
         raise StateError(
-            f"listener profile of {len(data)} bytes, version {data[:1].hex()}; "
-            f"version {_VERSION} has {SIZE} bytes"
+            f"listener profile of {len(data)} bytes; one of version {VERSION} has {SIZE} bytes"
         )
     return data
 
@@ -107,17 +118,17 @@ class Profile:
     countries: tuple[str, ...]
 
 
-def update(packed: bytes | None, plays: Iterable[tuple[Play, bool, int]]) -> bytes:
+def update(packed: bytes | None, plays: Iterable[tuple[Play, int, bool, int]]) -> bytes:
     """The profile after these plays of one listener, in offset order; None: their first.
 
-    With each play: whether it is eligible, and the stream's clock. Who was not seen for 35 days by
-    that clock begins anew, swept away by then or not. Cutting the plays into several calls gives the
-    same bytes.
+    With each play: a 32-bit hash of its track, whether it is eligible, and the stream's clock. Who was
+    not seen for 35 days by that clock begins anew, swept away by then or not. Cutting the plays into
+    several calls gives the same bytes.
     """
     buffer = bytearray(packed or SIZE)
-    (_, first, last, count, counted, skips, completes, errors, offline, brief, ms,
-     hourly, daily, gap_mean, gap_deviation, day, yesterday) = _HEAD.unpack_from(buffer)  # fmt: skip
-    for play, is_eligible, top in plays:
+    (first, last, ms, hourly, daily, gap_mean, gap_deviation, count, counted, skips, completes,
+     errors, offline, brief, day, yesterday, _) = HEAD.unpack_from(buffer)  # fmt: skip
+    for play, track, is_eligible, top in plays:
         at, played = play.started_at, play.ms_played
         if not count or last < top - KEPT_MS:
             buffer = bytearray(SIZE) if count else buffer
@@ -125,16 +136,18 @@ def update(packed: bytes | None, plays: Iterable[tuple[Play, bool, int]]) -> byt
             count = counted = skips = completes = errors = offline = brief = ms = 0
             hourly = daily = gap_mean = gap_deviation = 0.0
             day = yesterday = 0
-        hourly, daily = _decayed(hourly, daily, at - last)
-        if at > last:
-            gap = (at - last) / 1000
-            _bump(buffer, _GAPS + bisect_right(_GAP_EDGES, gap))
-            gap_mean = gap_mean or gap
-            gap_deviation += (abs(gap - gap_mean) - gap_deviation) * _GAP_WEIGHT
-            gap_mean += (gap - gap_mean) * _GAP_WEIGHT
+        gap = at - last
+        if gap > 0:
+            seconds = gap / 1000
+            _bump(buffer, GAPS + bisect_right(GAP_EDGES, seconds))
+            gap_mean = gap_mean or seconds
+            gap_deviation += (abs(seconds - gap_mean) - gap_deviation) * GAP_WEIGHT
+            gap_mean += (seconds - gap_mean) * GAP_WEIGHT
+            hourly, daily = hourly * faded(gap, HOUR) + 1, daily * faded(gap, DAY) + 1
             last = at
-        elif at < first:
-            first = at
+        else:  # it adds what is left of it by the time of the last
+            hourly, daily = hourly + faded(-gap, HOUR), daily + faded(-gap, DAY)
+            first = min(first, at)
         count += 1
         counted += is_eligible
         skips += play.skipped
@@ -144,53 +157,54 @@ def update(packed: bytes | None, plays: Iterable[tuple[Play, bool, int]]) -> byt
         brief += ELIGIBLE_MS <= played < BRIEF_MS
         ms += played
         if (today := at // DAY) > day:
-            yesterday = _distinct(buffer[_TRACKS:]) if today == day + 1 else 0
-            day, buffer[_TRACKS:] = today, _NO_TRACKS
-        _mark(buffer, play, is_today=today == day)
-    _HEAD.pack_into(
-        buffer, 0, _VERSION, first, last, count, counted, skips, completes, errors, offline, brief,
-        ms, hourly, daily, gap_mean, gap_deviation, day, yesterday,
+            yesterday = _distinct(buffer[TRACKS:]) if today == day + 1 else 0
+            day, buffer[TRACKS:] = today, NO_TRACKS
+        _mark(buffer, play, track if today == day else None)
+    HEAD.pack_into(
+        buffer, 0, first, last, ms, hourly, daily, gap_mean, gap_deviation, count, counted, skips,
+        completes, errors, offline, brief, day, yesterday, VERSION,
     )  # fmt: skip
     return bytes(buffer)
 
 
-def _decayed(hourly: float, daily: float, elapsed: int) -> tuple[float, float]:
-    """Both rates one play later. A play older than the last adds what is left of it by now."""
-    in_hours = elapsed / HOUR
-    if elapsed >= 0:
-        return hourly * 0.5**in_hours + 1.0, daily * 0.5 ** (in_hours / 24) + 1.0
-    return hourly + 2.0**in_hours, daily + 2.0 ** (in_hours / 24)
+def faded(elapsed: int, half_life: int) -> float:
+    """What is left of 1 after some time (both ms, not negative)."""
+    steps = elapsed * 1024 // half_life
+    return math.ldexp(FADES[steps & 1023], -min(steps >> 10, 1000))
 
 
 def _bump(buffer: bytearray, cell: int) -> None:
     """Count one in a histogram's cell; a full cell halves its histogram."""
-    try:
-        buffer[cell] += 1
-    except ValueError:  # a byte holds no 256
-        begin, end = next(span for span in _SPANS if span[0] <= cell < span[1])
+    if buffer[cell] == 255:
+        begin, end = next(span for span in SPANS if span[0] <= cell < span[1])
         buffer[begin:end] = bytes(n >> 1 for n in buffer[begin:end])
-        buffer[cell] += 1
+    buffer[cell] += 1
 
 
-def _mark(buffer: bytearray, play: Play, *, is_today: bool) -> None:
+def _mark(buffer: bytearray, play: Play, track: int | None) -> None:
     """Count hour, source, platform, a change of country and (of the newest day) the track."""
-    _bump(buffer, _HOURS + play.started_at // HOUR % 24)
-    _bump(buffer, _SOURCE_CELL.get(play.source, _OTHER_SOURCE))
-    _bump(buffer, _PLATFORM_CELL.get(play.platform, _OTHER_PLATFORM))
+    _bump(buffer, HOURS + play.started_at // HOUR % 24)
+    _bump(buffer, SOURCE_CELL.get(play.source, OTHER_SOURCE))
+    _bump(buffer, PLATFORM_CELL.get(play.platform, OTHER_PLATFORM))
     country = play.country.encode()
-    if not buffer.startswith(country, _COUNTRIES):
-        buffer[_COUNTRIES + 2 : _TRACKS] = buffer[_COUNTRIES : _TRACKS - 2]
-        buffer[_COUNTRIES : _COUNTRIES + 2] = country
-    if is_today:
-        # The product mixes what CRC leaves linear: ids that differ in a digit would share bits.
-        bit = (crc32(play.track_id.encode()) * 0x9E3779B1 & 0xFFFFFFFF) >> 24
-        buffer[_TRACKS + (bit >> 3)] |= 1 << (bit & 7)
+    if not buffer.startswith(country, COUNTRIES):
+        buffer[COUNTRIES + 2 : TRACKS] = buffer[COUNTRIES : TRACKS - 2]
+        buffer[COUNTRIES : COUNTRIES + 2] = country
+    if track is not None:
+        bit = track_bit(track)
+        buffer[TRACKS + (bit >> 3)] |= 1 << (bit & 7)
+
+
+def track_bit(track: Any) -> Any:
+    """The bit of a track's CRC-32 (or an array of them), from its product with a large odd number.
+
+    CRC is linear: of ids that differ in a digit, its own low bits would often be the same.
+    """
+    return track * 0x9E3779B1 >> 24 & 0xFF
 
 
 def _distinct(bitmap: bytes | bytearray) -> int:
-    """How many tracks set these bits, by linear counting."""
-    empty = _TRACK_BITS - int.from_bytes(bitmap, "little").bit_count()
-    return round(_TRACK_BITS * math.log(_TRACK_BITS / max(empty, 1)))
+    return TRACKS_OF_BITS[int.from_bytes(bitmap, "little").bit_count()]
 
 
 def read(packed: bytes) -> Profile:
@@ -199,19 +213,19 @@ def read(packed: bytes) -> Profile:
     Raises:
         StateError: they are not a profile of this version.
     """
-    _, *head, day, yesterday = _HEAD.unpack_from(_read_packed(packed))
-    countries = packed[_COUNTRIES:_TRACKS].rstrip(b"\x00").decode()
-    values = (
-        *head,
-        day,
-        yesterday,
-        _distinct(packed[_TRACKS:]),
-        tuple(packed[_HOURS:_SOURCES]),
-        dict(zip(SOURCES, packed[_SOURCES:_PLATFORMS], strict=True)),
-        dict(zip(PLATFORMS, packed[_PLATFORMS:_GAPS], strict=True)),
-        tuple(packed[_GAPS:_COUNTRIES]),
-        tuple(countries[i : i + 2] for i in range(0, len(countries), 2)),
+    first, last, ms, hourly, daily, gap_mean, gap_deviation, *counters, day, yesterday, _ = (
+        HEAD.unpack_from(_read_packed(packed))
     )
+    countries = packed[COUNTRIES:TRACKS].rstrip(b"\x00").decode()
+    values = (
+        first, last, *counters, ms, hourly, daily, gap_mean, gap_deviation, day, yesterday,
+        _distinct(packed[TRACKS:]),
+        tuple(packed[HOURS:_SOURCES]),
+        dict(zip(SOURCES, packed[_SOURCES:_PLATFORMS], strict=True)),
+        dict(zip(PLATFORMS, packed[_PLATFORMS:GAPS], strict=True)),
+        tuple(packed[GAPS:COUNTRIES]),
+        tuple(countries[i : i + 2] for i in range(0, len(countries), 2)),
+    )  # fmt: skip
     return Profile(*values)
 
 
@@ -221,7 +235,7 @@ def expired(store: Mapping[str, Any], tenant: str, stream: str, top: int | None)
     found = []
     for key in of_stream(store, stream):
         if key.startswith(prefix):
-            last: int = _HEAD.unpack_from(store[key])[2]
+            last: int = HEAD.unpack_from(store[key])[1]
             if top is None or last < top - KEPT_MS:
                 found.append(key)
     return found

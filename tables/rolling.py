@@ -28,7 +28,6 @@ from tables.sketches import (
     is_linear,
     occupancy,
     register_columns,
-    wire_int,
 )
 
 Fetch = Callable[[int], Pane | None]
@@ -108,9 +107,8 @@ class _Moments:
     def value(self) -> list[Any]:
         if not self._n:
             return list(NO_MOMENTS)
-        total, squares = wire_int(self._total), wire_int(self._squares)
         return [
-            self._n, total, squares, self._exponent, self._lows[0][1], self._highs[0][1],
+            self._n, self._total, self._squares, self._exponent, self._lows[0][1], self._highs[0][1],
         ]  # fmt: skip
 
 
@@ -217,7 +215,7 @@ class Roll:
         """The parts of the window that ends at ``end``; none if no block is in it.
 
         They are to be read only, and before the next call; registers come in the forms that
-        ``sketches.distinct`` knows. A block's content must be the same from when it enters to when
+        ``sketches.distinct`` knows, sums as integers of any size. A block's content must be the same from when it enters to when
         it leaves.
         """
         start, blocks = end - self.size, self._blocks

@@ -183,8 +183,9 @@ def collapse(counts: Mapping[int, int]) -> dict[int, int]:
     return out
 
 
-def quantiles(counts: Mapping[int, int], qs: Sequence[float]) -> list[float | None]:
-    """For each q, a value within 1 % of the order statistic ``floor(q (n - 1))`` (from 0).
+def quantiles(counts: Mapping[int, int], qs: Sequence[float]) -> tuple[int, list[float | None]]:
+    """How many values there are, and for each q one within 1 % of the order statistic
+    ``floor(q (n - 1))`` (from 0).
 
     None of nothing. The error is relative to the value's magnitude; values that were counted as
     zero for want of buckets are read as zero.
@@ -193,10 +194,10 @@ def quantiles(counts: Mapping[int, int], qs: Sequence[float]) -> list[float | No
         counts = collapse(counts)
     keys = sorted(counts)
     if not keys:
-        return [None] * len(qs)
+        return 0, [None] * len(qs)
     upto = list(accumulate(map(counts.__getitem__, keys)))
-    last = upto[-1] - 1
-    return [bucket_value(keys[bisect_right(upto, math.floor(q * last))]) for q in qs]
+    n = upto[-1]
+    return n, [bucket_value(keys[bisect_right(upto, int(q * (n - 1)))]) for q in qs]
 
 
 # -- registers: distinct counts within 1.6 % (standard error) ---------------------------------------

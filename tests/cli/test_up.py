@@ -57,8 +57,8 @@ def running(folder, count, process):
 def test_a_signal_ends_everything_and_a_second_run_works(tmp_path, number):
     for _ in range(2):
         with tiny_up(tmp_path, "none", "--port", str(free_port())) as process:
-            run = running(tmp_path, 5, process)
-            assert set(run.parts) == {"broker", "valkey", "worker", "api", "simulator"}
+            run = running(tmp_path, 6, process)
+            assert set(run.parts) == {"broker", "valkey", "worker", "stores", "api", "simulator"}
             assert all(map(alive, run.parts.values()))
             process.send_signal(number)
             output, _ = process.communicate(timeout=30)
@@ -72,7 +72,7 @@ def test_a_signal_ends_everything_and_a_second_run_works(tmp_path, number):
 
 def test_data_is_kept_on_request_but_nobody_is_said_to_run(tmp_path):
     with tiny_up(tmp_path, "none", "--port", str(free_port()), "--keep-data") as process:
-        running(tmp_path, 5, process)
+        running(tmp_path, 6, process)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
     assert (tmp_path / "demo" / "logs" / "worker.log").exists()
@@ -92,7 +92,7 @@ def test_a_part_that_cannot_start_ends_everything_with_a_message(tmp_path, part)
 
 def test_a_part_that_dies_while_all_runs_ends_the_rest(tmp_path):
     with tiny_up(tmp_path, "none", "--port", str(free_port())) as process:
-        run = running(tmp_path, 5, process)
+        run = running(tmp_path, 6, process)
         os.kill(run.parts["worker"], signal.SIGKILL)
         output, _ = process.communicate(timeout=30)
     assert process.returncode == 1
@@ -102,7 +102,7 @@ def test_a_part_that_dies_while_all_runs_ends_the_rest(tmp_path):
 
 def test_without_a_simulator_none_is_started(tmp_path):
     with tiny_up(tmp_path, "none", "--port", str(free_port()), "--no-simulator") as process:
-        run = running(tmp_path, 4, process)
+        run = running(tmp_path, 5, process)
         assert "simulator" not in run.parts
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)

@@ -37,6 +37,7 @@ def main() -> None:
     parts.broker = lambda stack: tiny("broker")
     parts.valkey = lambda stack: tiny("valkey")
     parts.worker = lambda stack: tiny("worker")
+    parts.stores = lambda stack: tiny("stores")
     parts.api = lambda stack: tiny("api")
     parts.simulator = lambda stack, *_: tiny("simulator")
     sys.argv = ["backbeat", "up", *sys.argv[3:]]

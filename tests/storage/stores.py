@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from storage.influxdb_queries import InfluxQueries
 from storage.memory import MemoryStore
 from storage.protocols import AlertFilter, Sink
 from storage.redis import RedisLatest, RedisSink
+from storage.series_rows import series_of
 from storage.sqlite import SqliteSink
 from storage.sqlite_queries import SqliteQueries
 from tests.storage.rows import CONFIG, DAY, T0
@@ -37,7 +38,6 @@ class Store:
     guards_revisions: bool = True
     survives: bool = True
     redis: str = ""
-    series: set[tuple[str, str, str]] = field(default_factory=set)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[tuple[Sink, Any]]:
@@ -126,6 +126,4 @@ async def alert_stream(store: Store) -> list[dict[str, str]]:
 
 
 def keys_of(window: Window) -> list[str]:
-    from storage.series_rows import series_of
-
     return [key for key, _, _ in series_of(window)]

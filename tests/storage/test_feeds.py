@@ -101,8 +101,8 @@ async def test_the_nearest_vector_can_always_be_subscribed_to(source: Source):
             await feed.subscribe(feed.nearest(wish))
         resumed = await feed.subscribe(feed.nearest({0: offsets[-3]}))
         assert [r.offset for r in await take(resumed, 2)] == offsets[-2:]
-        oldest = await take(await feed.subscribe(feed.nearest({})), 3)
-        assert len({r.offset for r in oldest}) == 3
+        oldest = await take(await feed.subscribe(feed.nearest({})), 2)
+        assert oldest[0].offset < oldest[1].offset
 
 
 async def test_a_slow_subscriber_is_ended_and_counted_and_hinders_nobody(source: Source):

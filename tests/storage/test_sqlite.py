@@ -217,6 +217,17 @@ async def test_two_processes_at_the_same_time(path: Path):
             assert len(await queries.windows(*asked)) == 50
 
 
+async def test_a_new_file_is_made_by_many_at_once(path: Path):
+    sinks = [SqliteSink(path, CONFIG) for _ in range(8)]
+    await asyncio.gather(*(sink.open() for sink in sinks))
+    for n, sink in enumerate(sinks):
+        await sink.write(rows(window(T0 + n * 10_000)))
+        await sink.close()
+    queries = SqliteQueries(path, CONFIG)
+    assert len(await queries.windows(*ASKED)) == len(sinks)
+    await queries.close()
+
+
 async def test_a_group_swept_by_another_process_comes_back_whole(path: Path):
     async with opened(path) as (one, queries), opened(path) as (two, _):
         await one.write(rows(window()))
