@@ -88,7 +88,8 @@ def plan_stack(directory: Path, api_port: int) -> Stack:
         ConfigurationError: a server's binary is missing.
     """
     binaries = Binaries(broker_binary(), valkey_binary())
-    return Stack(directory, binaries, *free_ports(5, HOST), api_port)
+    broker, valkey, metrics, stores_metrics, webhook = free_ports(5, HOST)
+    return Stack(directory, binaries, broker, valkey, metrics, stores_metrics, webhook, api_port)
 
 
 def broker_binary() -> Path:

@@ -49,7 +49,7 @@ _ROW = np.dtype(
 )
 _EMPTY = bytes(SIZE)
 _GAP_EDGES = np.array(profiles.GAP_EDGES)
-_FADES = np.array(profiles.FADES)
+_FADES, _FINE_FADES = np.array(profiles.FADES), np.array(profiles.FINE_FADES)
 _TRACKS_OF_BITS = np.array(profiles.TRACKS_OF_BITS, np.uint16)
 
 Array = NDArray[Any]
@@ -170,8 +170,9 @@ def _add(mine: Array, plays: Columns) -> None:
 
 
 def _faded(elapsed: Array, half_life: int) -> Array:
-    steps = elapsed * 1024 // half_life
-    faded: Array = np.ldexp(_FADES[steps & 1023], -np.minimum(steps >> 10, 1000))
+    steps = (np.minimum(elapsed, 1000 * half_life) << 20) // half_life
+    left = _FADES[steps >> 10 & 1023] * _FINE_FADES[steps & 1023]
+    faded: Array = np.ldexp(left, -(steps >> 20))
     return faded
 
 

@@ -62,8 +62,9 @@ NO_TRACKS = bytes(TRACK_BITS // 8)
 GAP_EDGES = tuple(8 * 2 ** (i / 2) for i in range(GAP_CELLS - 1))
 GAP_WEIGHT = 1 / 16
 FADES = tuple(2 ** (-i / 1024) for i in range(1024))
-"""What is left after i/1024 of a half-life. Looked up, and scaled by powers of two, so that it comes to
-the same bits wherever and however it is computed."""
+FINE_FADES = tuple(2 ** (-i / (1 << 20)) for i in range(1024))
+"""What is left after 1/1024 parts of a half-life, and after 1/1024 parts of those. Looked up and
+multiplied, a fade comes to the same bits wherever and however it is computed."""
 
 TRACKS_OF_BITS = tuple(
     round(TRACK_BITS * math.log(TRACK_BITS / max(TRACK_BITS - bits, 1)))
@@ -169,8 +170,8 @@ def update(packed: bytes | None, plays: Iterable[tuple[Play, int, bool, int]]) -
 
 def faded(elapsed: int, half_life: int) -> float:
     """What is left of 1 after some time (both ms, not negative)."""
-    steps = elapsed * 1024 // half_life
-    return math.ldexp(FADES[steps & 1023], -min(steps >> 10, 1000))
+    steps = (min(elapsed, 1000 * half_life) << 20) // half_life
+    return math.ldexp(FADES[steps >> 10 & 1023] * FINE_FADES[steps & 1023], -(steps >> 20))
 
 
 def _bump(buffer: bytearray, cell: int) -> None:

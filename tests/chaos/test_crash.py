@@ -22,7 +22,13 @@ import msgspec
 import pytest
 
 from engine.hooks import MAX_CHUNK
-from models.records import decode_alert, decode_dead_letter, decode_late, decode_notification, decode_window
+from models.records import (
+    decode_alert,
+    decode_dead_letter,
+    decode_late,
+    decode_notification,
+    decode_window,
+)
 from tests.chaos.stack import PATIENCE, Background, Stack
 from tests.support import oracle
 from tests.support.comparison import (
@@ -166,13 +172,17 @@ def _examine(stack: Stack, hook: WebhookRecorder, sent: list[Sent]) -> Aftermath
     error = 0.0
     for kind in known.kinds:
         if kind.size <= MINUTE:
-            spreads = ((k, s) for k, s in oracle.spreads(verdicts.plays, known, kind) if k in wanted)
+            spreads = (
+                (k, s) for k, s in oracle.spreads(verdicts.plays, known, kind) if k in wanted
+            )
             error = max(error, compare_spreads(found, spreads, comparison))
     notifications = _notifications(stack)
     stack.worker.wait(
         lambda: {r.key for r in hook.accepted()} >= notifications.keys(), 120, "all webhooks sent"
     )
-    letters = [decode_dead_letter(v) for v in values_of(stack.bootstrap, stack.topic("dead-letters"))]
+    letters = [
+        decode_dead_letter(v) for v in values_of(stack.bootstrap, stack.topic("dead-letters"))
+    ]
     lates = [decode_late(v) for v in values_of(stack.bootstrap, stack.topic("late"))]
     return Aftermath(
         verdicts=verdicts, wanted=wanted, found=found, comparison=comparison, distinct_error=error,
@@ -254,7 +264,9 @@ def test_windows_exceed_only_by_unacknowledged_batches(after, capsys):
 
 def test_every_rejected_record_is_a_dead_letter(after):
     """By place in ``plays``: all that the batch job rejects and nothing else, repeats apart."""
-    places = {(partition, offset) for topic, partition, offset, _ in after.letters if topic == "plays"}
+    places = {
+        (partition, offset) for topic, partition, offset, _ in after.letters if topic == "plays"
+    }
     assert places == after.verdicts.rejected
     assert {topic for topic, _, _, _ in after.letters} == {"plays"}
     assert set(after.late) == after.verdicts.beyond

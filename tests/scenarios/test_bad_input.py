@@ -72,7 +72,12 @@ KINDS = [
     Bad("metric is NaN", "metrics", _json(METRIC, value=float("nan")), "not_finite"),
     Bad("metric is infinite", "metrics", _json(METRIC, value=float("-inf")), "not_finite"),
     Bad("metric is a text", "metrics", _json(METRIC, value="0.5"), "wrong_type"),
-    Bad("many tags", "metrics", _json(METRIC, tags={str(i): "x" for i in range(17)}), "too_many_tags"),
+    Bad(
+        "many tags",
+        "metrics",
+        _json(METRIC, tags={str(i): "x" for i in range(17)}),
+        "too_many_tags",
+    ),
     Bad("metric of nobody", "metrics", _json(METRIC, tenant_id="nobody"), "unknown_tenant"),
     Bad("metric from the future", "metrics", _json(METRIC, at=BEGIN + HOUR), "far_future"),
 ]
@@ -92,9 +97,7 @@ def worker(tansu_server, unique_name, tmp_path):
         "BACKBEAT_TOPIC_PREFIX": f"{unique_name}-",
         "BACKBEAT_ROLES": "ingest,windows",
     }
-    settings = Settings(
-        broker=tansu_server.url, app_id=unique_name, topic_prefix=f"{unique_name}-"
-    )
+    settings = Settings(broker=tansu_server.url, app_id=unique_name, topic_prefix=f"{unique_name}-")
     asyncio.run(ensure_topics(settings, list(TOPICS.values()), []))
     with Worker("faust_app", tmp_path, **env) as worker:
         worker.bootstrap, worker.prefix = tansu_server.bootstrap, f"{unique_name}-"

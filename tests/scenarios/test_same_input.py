@@ -11,6 +11,7 @@ from tests.support import small
 from tests.support.pipeline import Results, Schedule
 from tests.support.same import assert_same
 
+
 def run(schedule: Schedule) -> Results:
     """The whole pipeline over two streams with an incident each."""
     pipeline = small.make_pipeline()

@@ -81,7 +81,10 @@ def test_nothing_is_kept_of_a_stream_that_has_ended():
     }
     assert left == set()
     before = windows_of(pipeline, "replay")
-    again = [r._replace(value=(r.value or b"").replace(b'"replay-4-', b'"again-')) for r in make_plays(REPLAY)]
+    again = [
+        r._replace(value=(r.value or b"").replace(b'"replay-4-', b'"again-'))
+        for r in make_plays(REPLAY)
+    ]
     pipeline.send("plays", [*again, *end_markers(REPLAY)])
     pipeline.run(Schedule(5, (40,)))
     assert len(windows_of(pipeline, "replay")) >= 2 * len({w.id for w in before})

@@ -95,7 +95,9 @@ class Comparison:
 
 
 def compare(
-    found: Mapping[WindowKey, Found], wanted: Mapping[WindowKey, Expected], measures: Collection[str]
+    found: Mapping[WindowKey, Found],
+    wanted: Mapping[WindowKey, Expected],
+    measures: Collection[str],
 ) -> Comparison:
     """Compare every window. One that exceeds is not looked at further: its shares may be off too."""
     result = Comparison(compared=len(wanted))

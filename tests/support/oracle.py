@@ -75,9 +75,7 @@ class Definitions:
         groups = tuple(tuple(sorted(g)) for g in raw["plays"]["groups"])
         time = {name: _ms(text) for name, text in raw["time"].items()}
         measures = frozenset(m["name"] for m in raw["plays"]["measures"])
-        return cls(
-            time["pane"], time["lateness"], time["future"], tuple(kinds), groups, measures
-        )
+        return cls(time["pane"], time["lateness"], time["future"], tuple(kinds), groups, measures)
 
     @property
     def longest_grace(self) -> int:
@@ -305,9 +303,7 @@ def _edge(top: int, known: Definitions) -> int:
     return (top - known.lateness) // known.pane * known.pane
 
 
-def expected(
-    verdicts: Verdicts, known: Definitions, partitions: int
-) -> dict[WindowKey, Expected]:
+def expected(verdicts: Verdicts, known: Definitions, partitions: int) -> dict[WindowKey, Expected]:
     """Every window that must be there in the end, of all kinds and groups, or may be.
 
     A sliding window that begins before its group did (before its first play on time) is not published:
@@ -397,7 +393,9 @@ def _within_grace(plays: pl.DataFrame, kind: WindowKind) -> pl.DataFrame:
     slack = kind.size + 3_600_000
     unclear = plays.filter(pl.col("behind").is_between(kind.grace, kind.grace + slack)).height
     if unclear:
-        msg = f"{unclear} plays are late by about the grace of {kind}; the oracle cannot decide them"
+        msg = (
+            f"{unclear} plays are late by about the grace of {kind}; the oracle cannot decide them"
+        )
         raise ValueError(msg)
     return plays.filter(pl.col("behind") <= kind.grace)
 

@@ -119,9 +119,7 @@ def _listener(rng: random.Random, plan: Plan, number: int) -> _Listener:
     _, country, platform = rng.choices(_SLICES, [weight for weight, _, _ in _SLICES])[0]
     tenant = plan.tenants[0] if rng.random() < 0.8 else rng.choice(plan.tenants)
     name = f"listener-{number}" if number % 7 else f"hörer {number}"
-    return _Listener(
-        tenant, name, country, platform, rng.choice(_PLANS), loops=rng.random() < 0.05
-    )
+    return _Listener(tenant, name, country, platform, rng.choice(_PLANS), loops=rng.random() < 0.05)
 
 
 def _start(rng: random.Random, plan: Plan, at: int) -> tuple[str, int]:
@@ -188,7 +186,9 @@ def _encode(rng: random.Random, play: dict[str, Any]) -> bytes:
 
 def _record(plan: Plan, label: str, at: int, listener: _Listener, value: bytes) -> Sent:
     key = f"{listener.tenant}:{listener.id}".encode()
-    return Sent(label, partition_of(key, plan.partitions), at, key, value, stream_headers(plan.stream))
+    return Sent(
+        label, partition_of(key, plan.partitions), at, key, value, stream_headers(plan.stream)
+    )
 
 
 def stream_headers(stream: str) -> Headers:
@@ -244,7 +244,10 @@ def closing_plays(plan: Plan, after: int = 90 * SECOND) -> list[Sent]:
                 if partition_of(f"{tenant}:closing-{i}".encode(), plan.partitions) == partition
             )  # fmt: skip
             listener = _Listener(tenant, name, "FR", "ios", "free", loops=False)
-            play = _play(rng, plan, listener, -1, at) | {"event_id": f"{tenant}-{name}", "error": None}
+            play = _play(rng, plan, listener, -1, at) | {
+                "event_id": f"{tenant}-{name}",
+                "error": None,
+            }
             found.append(_record(plan, "closing", at, listener, _encode(rng, play)))
     return found
 
@@ -255,4 +258,3 @@ def by_partition(sent: Iterable[Sent], partitions: int) -> list[list[Sent]]:
     for record in sent:
         found[record.partition].append(record)
     return found
-

@@ -1,14 +1,15 @@
 """Listener profiles: what they hold, that they stay small, and that cuts do not show."""
 
+import random
 from zlib import crc32
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import StateError
 from models.events import Play
-from tables import profiles
+from tables import listeners, profiles
 from tables.profiles import DAY, HOUR, read, update
 
 T = 1_760_000_000_000 // DAY * DAY
@@ -185,3 +186,47 @@ def test_cutting_the_plays_gives_the_same_bytes(plays, cut):
     part = update(None, rows[:cut]) if cut else None
     assert (update(part, rows[cut:]) if rows[cut:] else part) == whole
     assert read(whole).plays <= len(plays)
+
+
+@pytest.mark.parametrize("elapsed", [0, 1, 83, 199_999, HOUR - 1, HOUR, 31 * HOUR, 900 * DAY])
+def test_a_fade_is_half_after_a_half_life(elapsed):
+    assert profiles.faded(elapsed, HOUR) == pytest.approx(0.5 ** (elapsed / HOUR), rel=1e-6)
+
+
+def test_many_short_gaps_fade_as_much_as_one_long_one():
+    """Or a loop of short plays would look ever faster."""
+    left = 1.0
+    for _ in range(2400):
+        left *= profiles.faded(36_000, DAY)
+    assert left == pytest.approx(0.5, rel=0.01)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32), st.sampled_from([1, 3, 70, 400]))
+def test_many_at_once_come_to_the_same_bytes_as_one_by_one(seed, listeners_):
+    """Whatever the listeners have behind them, and however many plays each of them has."""
+    rng = random.Random(seed)
+    at, top, rows, whose = T, 0, [], []
+    for _ in range(rng.choice([10, 100, 600])):
+        at += rng.choice([0, 1, 5_000, 31_000, HOUR, 9 * HOUR, 36 * DAY * (rng.random() < 0.02)])
+        when = at - rng.choice([0, 0, 0, 3, 2 * HOUR, 50 * DAY])
+        top = max(top, when)
+        some = play(
+            when, rng.choice([0, 29_999, 31_000, 180_000]), track_id=f"t{rng.randrange(300)}",
+            country=rng.choice(["DE", "FR", "US"]), source=rng.choice(["radio", "zzz"]),
+            platform=rng.choice(["ios", "tv", "zzz"]), skipped=rng.random() < 0.5,
+            offline=rng.random() < 0.5, error=rng.choice([None, "x"]), track_ms=rng.choice([0, 200_000]),
+        )  # fmt: skip
+        rows.append(row(some, top, eligible=rng.random() < 0.5))
+        whose.append(rng.randrange(listeners_))
+    full = bytes([254] * (profiles.COUNTRIES - profiles.HOURS))
+    known = update(None, [row(play(T), T)])
+    known = known[: profiles.HOURS] + full + known[profiles.COUNTRIES :]
+    packed = [rng.choice([None, known]) for _ in range(listeners_)]
+    expected = list(packed)
+    for i, one in zip(whose, rows, strict=True):
+        expected[i] = update(expected[i], [one])
+    found = listeners.update(packed, whose, rows)
+    for i in set(whose):
+        assert found[i] == expected[i]
+        assert profiles.read(found[i])
