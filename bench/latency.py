@@ -1,0 +1,173 @@
+"""Event to alert: how long after an event could be known is its alert readable? p50, p99, worst.
+
+    python -m bench.latency [--broker tansu|kafka] [--rate R] [--seconds S] [--json OUT]
+
+Plays come at R a second in real time; one slice after the other fails for 30 s, so that alerts keep firing and
+resolving (``error_rate > 0.05 for 20s``). For every version of an alert two spans end when a reader of the topic
+``alerts`` has it: from the acknowledgement of the first play whose event time lets the deciding window close (its
+end + 10 s lateness), and, as the total, from the window's end itself. Baseline in the same run: an acknowledged
+play read back from ``plays`` by a reader of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import TopicPartition
+
+from bench.machine import about
+from models.records import Alert, decode_alert
+from tests.support.kafka import KafkaServer
+from tests.support.tansu import TansuServer
+from tests.support.worker import Worker
+
+PARTITIONS = 4
+LATENESS = 10_000
+COUNTRIES = ("FR", "DE", "SE", "US")
+PLATFORMS = ("ios", "android", "web")
+SLICES = [(platform, country) for country in COUNTRIES for platform in PLATFORMS]
+TICK = 0.05
+
+
+def now_ms() -> int:
+    """The wall clock."""
+    return time.time_ns() // 1_000_000
+
+
+def play(n: int, at: int, began: int) -> tuple[bytes, bytes]:
+    """One play of the slice that n falls to; slices take turns in failing, 30 s each."""
+    platform, country = SLICES[n % len(SLICES)]
+    turn = (at - began) // 30_000 % len(SLICES)
+    fails = n % len(SLICES) == turn and n // len(SLICES) % 2 == 0
+    listener = f"l{n * 7919 % 5000}"
+    value = {
+        "event_id": f"e{n}", "tenant_id": "demo", "listener_id": listener, "track_id": f"t{n % 997}",
+        "artist_id": "a", "started_at": at, "ms_played": 60_000, "track_ms": 180_000,
+        "platform": platform, "country": country, "source": "radio", "plan": "free",
+        "error": "E1" if fails else None, "startup_ms": 500,
+    }  # fmt: skip
+    return f"demo:{listener}".encode(), msgspec.json.encode(value)
+
+
+async def produce(
+    bootstrap: str, rate: float, seconds: float, known: dict[int, float], sent: dict[bytes, float]
+) -> None:
+    """Send plays at a steady pace; ``known[second]`` is when the first play of it was acknowledged."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=2)
+    await producer.start()
+    began, n = now_ms(), 0
+    while (elapsed := (now_ms() - began) / 1000) < seconds:
+        due = int(elapsed * rate)
+        at = now_ms()
+        futures = []
+        while n < due:
+            key, value = play(n, at, began)
+            if n % 500 == 0:
+                sent[value] = 0.0
+            futures.append((value, await producer.send("plays", key=key, value=value)))
+            n += 1
+        for value, future in futures:
+            await future
+            if value in sent:
+                sent[value] = time.time()
+        if futures:
+            known.setdefault(at // 1000, time.time())
+        await asyncio.sleep(TICK)
+    await producer.stop()
+
+
+async def read(bootstrap: str, topic: str, take: Any) -> None:
+    """Hand every record of a topic to ``take`` with the time it was readable, until cancelled."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=50,
+        isolation_level="read_committed",
+    )  # fmt: skip
+    await consumer.start()
+    consumer.assign([TopicPartition(topic, p) for p in range(PARTITIONS)])
+    try:
+        async for record in consumer:
+            take(record, time.time())
+    finally:
+        await consumer.stop()
+
+
+async def run(bootstrap: str, rate: float, seconds: float) -> dict[str, Any]:
+    """Produce and read for a while; the spans in ms."""
+    known: dict[int, float] = {}
+    sent: dict[bytes, float] = {}
+    echoes: list[float] = []
+    alerts: list[tuple[Alert, float]] = []
+
+    def echo(record: Any, at: float) -> None:
+        if acked := sent.get(record.value):
+            echoes.append((at - acked) * 1000)
+
+    def take(record: Any, at: float) -> None:
+        alerts.append((decode_alert(record.value), at))
+
+    readers = [
+        asyncio.create_task(read(bootstrap, "plays", echo)),
+        asyncio.create_task(read(bootstrap, "alerts", take)),
+    ]
+    await produce(bootstrap, rate, seconds, known, sent)
+    await asyncio.sleep(15)
+    for task in readers:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    spans, totals = [], []
+    for alert, at in alerts:
+        closes = (alert.updated_at + LATENESS) // 1000
+        first = next((known[s] for s in range(closes, closes + 5) if s in known), None)
+        if first is not None:
+            spans.append((at - first) * 1000)
+            totals.append(at * 1000 - alert.updated_at)
+    return {
+        "read back (baseline)": summary(echoes),
+        "window may close -> alert readable": summary(spans),
+        "window's end -> alert readable": summary(totals),
+    }
+
+
+def summary(values: list[float]) -> dict[str, float]:
+    """Quantiles of spans in ms."""
+    if len(values) < 2:
+        return {"n": len(values)}
+    cuts = statistics.quantiles(values, n=100)
+    return {"n": len(values), "p50_ms": round(cuts[49]), "p99_ms": round(cuts[98]),
+            "worst_ms": round(max(values))}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--broker", choices=("tansu", "kafka"), default="tansu")
+    parser.add_argument("--rate", type=float, default=1000.0)
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    server = {"tansu": TansuServer, "kafka": KafkaServer}[args.broker]
+    server.install()
+    folder = Path(tempfile.mkdtemp(prefix="backbeat-bench-"))
+    with server(folder) as broker:
+        env = {"BACKBEAT_BROKER": broker.url, "BACKBEAT_ROLES": "ingest,windows,alerts"}
+        with Worker("faust_app", folder, **env) as worker:
+            worker.wait_ready(90)
+            spans = asyncio.run(run(broker.bootstrap, args.rate, args.seconds))
+    result = {**about(), "broker": args.broker, "rate": args.rate, "spans": spans}
+    print(json.dumps(result, indent=2))
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
