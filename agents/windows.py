@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from tables.windowing import WINDOW_STORES, WindowsConfig, fold_windows
-
 from agents.judging import JUDGE_STORES, RuleJudge
 from engine import EngineApp
+from tables.windowing import WINDOW_STORES, WindowsConfig, fold_windows
 
 
 def declare(app: EngineApp, config: WindowsConfig, judge: RuleJudge) -> None:

@@ -123,21 +123,24 @@ class Instance:
         self.blocks[self.size].save(start, pane)
         self.wake = min(self.wake, start + self.size)
 
-    def add_late(self, start: int, parts: Parts) -> list[Kind]:
+    def add_late(self, start: int, parts: Parts, heard: int) -> list[Kind]:
         """Merge a late partial where a window can still take it; the kinds that can not.
 
-        Windows that are published and within their grace become pending; windows that are still
-        open will be, right after their first publication.
+        ``heard`` is the watermark of the partial's own source partition: grace counts from there, so
+        that it does not depend on how far the others are. Windows that are published become pending;
+        windows that are still open will be, right after their first publication.
         """
         reached = self.line.reached
+        mark = max(reached, heard)
         refusing: list[Kind] = []
         taking: set[int] = set()
         for kind in self.plan.kinds:
             ends = kind.ends_over(start - start % kind.level, kind.level)
-            due = [e for e in ends if e <= reached < e + kind.grace and self.may_revise(kind, e)]
+            within = [end for end in ends if end + kind.grace > mark]
+            due = [end for end in within if end <= reached and self.may_revise(kind, end)]
             if due:
                 self.pending.setdefault(kind, set()).update(due)
-            elif ends[-1] <= reached:
+            elif not within or within[-1] <= reached:
                 refusing.append(kind)
                 continue
             taking.add(kind.level)

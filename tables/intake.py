@@ -4,7 +4,7 @@ Here are the reasons that need more than a record's bytes (the others are in ``m
 
 =====================  ===================================================================
 ``unknown_tenant``     not one of the configured tenants
-``far_future``         more than ``time.future`` ahead of the record's Kafka timestamp
+``far_future``         more than ``time.future`` ahead of the record's Kafka timestamp, or of now
 ``bad_stream``         a stream name that is not 1 to 64 printable characters
 ``too_many_streams``   the tenant has ``MAX_STREAMS`` streams besides live on this partition
 ``endless``            an end marker for the live stream, which has no end
@@ -195,7 +195,9 @@ def take(
         stream = LIVE
         if record.headers:
             stream = header(record.headers, STREAM_HEADER) or LIVE
-        stamp = record.timestamp if record.timestamp >= 0 else now
+        # Topics of the oldest format have no timestamps; and one that claims to be of the future
+        # would let its event carry the whole stream's clock off.
+        stamp = min(record.timestamp, now) if record.timestamp >= 0 else now
         if event.tenant_id not in tenants or event.at > stamp + future or stream != LIVE:
             why = _why_not(event, stream, stamp, config, open_streams)
             if why is not None:

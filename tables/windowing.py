@@ -24,7 +24,14 @@ from tables.parts import event_count
 from tables.publications import PUBLICATIONS
 from tables.publishing import Judge, Publisher, no_judge
 from tables.walking import Walk
-from tables.watermarks import END_OF_TIME, WATERMARKS, WHOLE_PARTITIONS, StreamClock, clock_key
+from tables.watermarks import (
+    END_OF_TIME,
+    NEVER,
+    WATERMARKS,
+    WHOLE_PARTITIONS,
+    StreamClock,
+    clock_key,
+)
 
 __all__ = ["WINDOW_STORES", "Judge", "WindowsConfig", "fold_windows", "no_judge"]
 
@@ -132,9 +139,15 @@ class _Fold:
             self.walk.advance(it, flow.watermark, it.size)
 
     def _late(self, it: Instance, flow: Partial) -> None:
-        for kind in it.add_late(flow.pane, flow.parts):
+        heard = self._heard(flow) if it.is_plays else it.line.target
+        for kind in it.add_late(flow.pane, flow.parts, heard):
             n = event_count(flow.parts)
             self.config.counters.count("late_events_ignored", kind.spec.name, n)
+
+    def _heard(self, flow: Partial) -> int:
+        """The watermark of the source partition that a partial of plays came from."""
+        source = self._clock(flow.tenant, flow.stream).sources.get(flow.partition)
+        return NEVER if source is None or source.ended else source.at
 
     def _new_instance(self, flow: Partial) -> Instance | None:
         it = Instance(flow.tenant, flow.group, flow.stream, flow.size, flow.partition)

@@ -114,5 +114,5 @@ async def take(subscription: AsyncIterator[FeedRecord], number: int) -> list[Fee
 async def reach(feed: AlertFeed, partition: int, offset: int) -> None:
     """Wait until the feed has passed an offset."""
     async with asyncio.timeout(10):
-        while feed.nearest(None).get(partition, -1) < offset:  # noqa: ASYNC110
+        while feed.nearest(None).get(partition, -1) < offset:
             await asyncio.sleep(0.01)

@@ -140,7 +140,7 @@ class Bed:
     partition: int = 0
     state: dict = dataclasses.field(default_factory=stores)
     offset: int = 0
-    now: int = T0 + HOUR
+    now: int = T0 + 10 * DAY
 
     def push(self, *given, at_end=False):
         """Fold one batch of values or records."""

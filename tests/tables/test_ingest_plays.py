@@ -195,6 +195,15 @@ def test_five_minutes_ahead_of_the_record_is_taken():
     assert Bed().push(record(play(T0 + 300_000), timestamp=T0)).letters == []
 
 
+def test_a_forged_timestamp_does_not_carry_the_clock_off():
+    """Else one record would make all of its stream late, for as long as it claims."""
+    bed = Bed()
+    far = bed.now + 900 * DAY
+    seen = bed.push(record(play(far), timestamp=far), play(bed.now))
+    assert [letter.reason for letter in seen.letters] == ["far_future"]
+    assert {late for *_, late in seen.sums} == {False}
+
+
 def test_a_record_without_a_timestamp_is_held_against_the_present():
     bed = Bed()
     taken = record(play(bed.now + 300_000), timestamp=-1)
@@ -320,6 +329,7 @@ def test_old_state_is_swept_when_a_day_begins():
     }
     assert days == {3}
     assert len(bed.state["eligibility"]) == 3
+    bed.now = T0 + 40 * DAY
     bed.push(record(play(T0 + 40 * DAY, listener_id="u9"), timestamp=T0 + 40 * DAY))
     assert set(bed.state["profiles"]) == {"demo:u9", "demo:u1\x1fi", "other:u1"}
 
