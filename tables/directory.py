@@ -34,7 +34,7 @@ class Directory:
         self.counts: Counter[tuple[str, bool]] = Counter()
         self.pending: dict[str, Instance] = {}
         self.behind: dict[str, StreamClock | Instance] = {}
-        self.revised_at = 0
+        self.resting_until = 0
         self.looked_at = 0
         self._store = state[INSTANCES.name]
         self._panes = state[PANES.name]

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from models.config import Measure
 from models.records import Value
 from tables import sketches
+from tables.histograms import Histogram
 from tables.sketches import buckets, moments, registers
 
 __all__ = [
@@ -184,14 +185,18 @@ class Evaluator:
         return out
 
     def _add_quantiles(
-        self, part_name: str, counts: Mapping[int, int] | None, out: dict[str, Value]
+        self, part_name: str, counts: Mapping[int, int] | Histogram | None, out: dict[str, Value]
     ) -> None:
         """All quantiles of one part at once."""
         asked = self._quantiles[part_name]
         if not counts:
             out.update((name, Value()) for name, _ in asked)
             return
-        n, values = sketches.quantiles(counts, [q for _, q in asked])
+        qs = [q for _, q in asked]
+        if isinstance(counts, Histogram):
+            n, values = counts.quantiles(qs)
+        else:
+            n, values = sketches.quantiles(counts, qs)
         for (name, _), value in zip(asked, values, strict=True):
             out[name] = Value(value, float(n))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from models.config import WindowSpec
 from models.flow import Output, State
@@ -32,6 +32,18 @@ class Judge(Protocol):
         /,
     ) -> tuple[Window, Sequence[Output]]:
         """The window, with scores and bands if it has any, and what else is to be written."""
+        ...
+
+
+@runtime_checkable
+class Forgetful(Protocol):
+    """A judge with stores of its own may have this too."""
+
+    def forget(self, group: str, stream: str, size: int, state: State) -> None:
+        """A group instance was dropped (it fell silent, or its stream ended): delete its state.
+
+        ``size`` is the length of its panes, ms. If data comes again, it begins anew.
+        """
         ...
 
 
@@ -72,6 +84,11 @@ class Publisher:
         window = self._window(it, kind, end, parts)
         window.revision, window.late = known.revision, late
         self._emit(it, kind, window, known.bands)
+
+    def forget(self, it: Instance) -> None:
+        """Tell the judge that an instance is dropped."""
+        if isinstance(self._judge, Forgetful):
+            self._judge.forget(it.group, it.stream, it.size, self._state)
 
     def _window(self, it: Instance, kind: Kind, end: int, parts: Mapping[str, Any]) -> Window:
         values = self._evaluate(parts) if it.is_plays else {"value": evaluate_metric(parts)}

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tables.histograms import Histogram
 from tables.panes import Pane
 from tables.parts import Parts
 from tables.sketches import (
@@ -46,25 +47,16 @@ class _Run(Protocol):
 
 class _Buckets:
     def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
+        self._histogram = Histogram()
 
     def push(self, start: int, part: dict[int, int]) -> None:
-        counts = self._counts
-        get = counts.get
-        for key, count in part.items():
-            counts[key] = get(key, 0) + count
+        self._histogram.add(part)
 
     def pop(self, start: int, part: dict[int, int]) -> None:
-        counts = self._counts
-        for key, count in part.items():
-            left = counts[key] - count
-            if left:
-                counts[key] = left
-            else:
-                del counts[key]
+        self._histogram.subtract(part)
 
-    def value(self) -> dict[int, int]:
-        return self._counts
+    def value(self) -> Histogram:
+        return self._histogram
 
 
 class _Moments:
@@ -89,9 +81,10 @@ class _Moments:
         if not part[0]:
             return
         self._add(part, -1)
-        for extremes in (self._lows, self._highs):
-            if extremes[0][0] == start:
-                extremes.popleft()
+        if self._lows[0][0] == start:
+            self._lows.popleft()
+        if self._highs[0][0] == start:
+            self._highs.popleft()
 
     def _add(self, part: list[Any], sign: int) -> None:
         shift = self._exponent - part[3]
@@ -214,8 +207,8 @@ class Roll:
     def advance(self, end: int, fetch: Fetch) -> Parts:
         """The parts of the window that ends at ``end``; none if no block is in it.
 
-        They are to be read only, and before the next call; registers come in the forms that
-        ``sketches.distinct`` knows, sums as integers of any size. A block's content must be the same from when it enters to when
+        They are to be read only, and before the next call. Registers come in the forms that
+        ``sketches.distinct`` knows, sums as integers of any size, buckets as a histogram. A block's content must be the same from when it enters to when
         it leaves.
         """
         start, blocks = end - self.size, self._blocks

@@ -26,6 +26,9 @@ ABANDONED = 7 * 86_400_000
 
 _LOOK_EVERY = 3_600_000
 
+_FEW = 400
+"""So many revisions in one batch call for no rest."""
+
 Job = tuple[int, Kind]
 """The end and the kind of a window that is to be revised."""
 
@@ -132,6 +135,7 @@ class Walk:
             if self._directory.get(it.key) is not it:
                 continue
             self._directory.drop(it)
+            self._publisher.forget(it)
             self._counters.count("groups_dropped", reason, 1)
 
     def _save(self, owner: StreamClock | Instance) -> None:
@@ -147,24 +151,32 @@ class Walk:
 
     # -- at the end of a batch ----------------------------------------------------------------------
 
-    def go_on(self, now: int, revise_every: int) -> None:
+    def go_on(self, now: int, pause: float, *, is_idle: bool) -> None:
         """Go on along the lines that are behind, then publish the revisions that are due."""
         for _, owner in sorted(self._directory.behind.items()):
             self._walk(owner)
         if now - self._directory.looked_at >= _LOOK_EVERY:
             self._directory.looked_at = now
             self._abandon(now)
-        pending = self._directory.pending
-        if not pending:
+        if not self._directory.pending:
             return
         left = 0
-        if now - self._directory.revised_at >= revise_every:
-            self._directory.revised_at = now
+        if is_idle or now >= self._directory.resting_until:
             left = max(self._budget - self._publisher.published, self._budget // 4)
+        before = self._publisher.published
+        self._revise_pending(left)
+        many = self._publisher.published - before - _FEW
+        if many > 0:
+            self._directory.resting_until = now + int(many * pause)
+
+    def _revise_pending(self, left: int) -> None:
+        """Publish at most about ``left`` revisions; what has to wait for longer is stored."""
+        pending = self._directory.pending
         for key, it in sorted(pending.items()):
-            before = self._publisher.published
-            self._revise(it, _jobs(it)[:left])
-            left -= self._publisher.published - before
+            if left > 0:
+                before = self._publisher.published
+                self._revise(it, _jobs(it)[:left])
+                left -= self._publisher.published - before
             if it.pending or it.is_put_off:
                 it.is_put_off = bool(it.pending)
                 self._directory.save(it)

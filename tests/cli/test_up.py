@@ -124,7 +124,7 @@ def test_a_taken_port_is_told_with_what_to_do(tmp_path):
 
 def test_a_second_demo_is_refused_while_one_runs(tmp_path):
     with tiny_up(tmp_path, "none", "--port", str(free_port())) as first:
-        run = running(tmp_path, 5, first)
+        run = running(tmp_path, 6, first)
         with tiny_up(tmp_path, "none", "--port", str(free_port())) as second:
             output, _ = second.communicate(timeout=30)
         assert second.returncode == 1

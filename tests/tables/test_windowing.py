@@ -135,6 +135,11 @@ class ByCount:
 
     def __init__(self):
         self.seen = []
+        self.forgotten = []
+
+    def forget(self, group, stream, size, state):
+        assert "instances" in state
+        self.forgotten.append((group, stream, size))
 
     def __call__(self, window, spec, state, previous):
         self.seen.append((spec.name, window.end, window.revision, previous))
@@ -177,6 +182,13 @@ def test_a_revision_is_judged_by_the_first_publications_band(crash):
             ("20s", 20 * S): (revision, band),
             ("20s", 30 * S): (revision, band),
         }
+
+
+def test_the_judge_is_told_of_groups_that_are_dropped():
+    judge = ByCount()
+    line = closed(TENS, judge=judge)
+    line.plays(0, "a", stream="replay").watermark(0, stream="replay", ended=True).fold()
+    assert judge.forgotten == [(ALL, "replay", 10 * S)]
 
 
 def test_only_what_was_judged_or_revised_is_remembered():

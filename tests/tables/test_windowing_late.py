@@ -1,7 +1,7 @@
 """Late events on a timeline: which windows they revise, when, how often, and until when."""
 
 from models.series import format_key
-from tests.support.window_timeline import H, M, S, closed, shorts
+from tests.support.window_timeline import H, M, S, Timeline, closed, series_config, shorts
 
 SWEDEN = format_key("acme", "country", {"country": "SE"})
 TENS = ("10s", "10s", "1h")
@@ -64,6 +64,17 @@ def test_grace_ends_exactly_when_the_watermark_is_that_far_past_the_end():
     assert 1 not in {w[3] for w in shorts(line.windows())}
 
 
+def test_grace_counts_from_the_watermark_of_the_source_partition_that_is_late():
+    line = Timeline(series_config(("10s", "10s", "1m")), sources=2)
+    line.plays(0, "a").watermark(20 * S, 1).watermark(200 * S)
+    line.plays(0, "b", late=True)
+    line.plays(0, "c", late=True, source=1)
+    assert shorts(line.windows()) == [
+        (10, 0, 10, 0, 1), (10, 10, 20, 0, 0), (10, 0, 10, 1, 2),
+    ]  # fmt: skip
+    assert line.counts == {("late_events_ignored", "10s"): 1}
+
+
 def test_a_late_event_in_an_empty_window_of_plays_revises_its_zero():
     line = closed(TENS)
     line.watermark(80 * S).fold()
@@ -100,25 +111,49 @@ def test_late_panes_are_forgotten_with_their_windows():
 # -- put off ----------------------------------------------------------------------------------------
 
 
-def test_revisions_that_were_put_off_come_later_and_together():
-    line = closed(TENS, revise_every=2_000)
-    line.now += 10_000
+def test_a_flood_of_late_events_is_revised_with_rests_and_together():
+    """Nothing is left out: what waits is published by the next batch that is due, or has time."""
+    line = closed(TENS, until=2 * H)
+    for at in range(H, 2 * H, 10 * S):
+        line.plays(at, "x", late=True).plays(at, "x", late=True, group=SWEDEN)
+    assert len(line.windows()) == 720
+    line.plays(H, "y", late=True).plays(H + 10 * S, "y", late=True)
+    assert line.windows() == []
+    line.now += 159
+    line.plays(H, "z", late=True)
+    assert line.windows() == []
+    line.now += 1
+    line.plays(H, "z", late=True)
+    assert {w[3:] for w in shorts(line.windows())} == {(2, 5), (2, 3)}
+    assert line.windows() == []
+
+
+def resting(*windows):
+    """A timeline on which revisions rest for long."""
+    line = closed(*windows)
+    line.state["directory"]["directory"].resting_until = line.now + H
+    return line
+
+
+def test_a_batch_without_records_has_time_for_revisions():
+    line = resting(TENS)
+    line.plays(0, "x", late=True).plays(10 * S, "x", late=True)
+    assert line.windows() == []
+    assert shorts(line.windows()) == [(10, 0, 10, 1, 2), (10, 10, 20, 1, 2)]
+    assert line.windows() == []
+
+
+def test_a_put_off_revision_survives_a_crash():
+    line = resting(TENS)
     line.plays(0, "x", late=True)
-    assert shorts(line.windows()) == [(10, 0, 10, 1, 2)]
-    line.now += 1_000
-    line.plays(0, "y", late=True).plays(10 * S, "y", late=True)
     assert line.windows() == []
-    line.plays(0, "z", late=True)
-    assert line.windows() == []
-    line.now += 1_000
-    assert shorts(line.windows()) == [(10, 0, 10, 2, 4), (10, 10, 20, 1, 2)]
-    assert line.windows() == []
+    assert shorts(line.crash().windows()) == [(10, 0, 10, 1, 2)]
+    assert line.crash().windows() == []
 
 
 def test_a_put_off_revision_comes_before_its_grace_ends():
-    line = closed(("10s", "10s", "2m"), revise_every=10**15)
-    line.plays(0, "x", late=True).fold()
-    line.crash().watermark(129 * S)
+    line = resting(("10s", "10s", "2m"))
+    line.plays(0, "x", late=True).watermark(129 * S)
     assert 1 not in {w[3] for w in shorts(line.windows())}
     line.watermark(130 * S)
     assert (10, 0, 10, 1, 2) in shorts(line.windows())
