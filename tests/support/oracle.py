@@ -1,14 +1,13 @@
 """What a batch job makes of the same plays: an independent answer to compare a stream's with.
 
-Written from what the product promises and from ``config/series.toml``, in polars and plain Python; it
-shares no code with ``tables``. It reads records as Kafka holds them, partition by partition in offset
-order, and says which are rejected, duplicates, late or eligible, and what every window comes to.
+Written from the product's promises and ``config/series.toml``; shares no code with ``tables``. It reads
+records as Kafka holds them and says which are rejected, duplicates, late or eligible, and what every
+window comes to.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from models.config import parse_duration
 from models.flow import Headers, header
 from models.records import LIVE
 from models.series import format_key
@@ -29,7 +29,6 @@ YEAR_2000 = 946_684_800_000
 MEMORY_MINUTES = 10
 """An event id is remembered for so many minutes of Kafka time at least."""
 
-_UNITS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY}
 _TEXTS = ("tenant_id", "listener_id", "track_id", "artist_id", "platform", "source", "plan")
 _NUMBERS = ("ms_played", "track_ms")
 TAGS = ("country", "platform", "source", "plan")
@@ -71,9 +70,11 @@ class Definitions:
     @classmethod
     def of(cls, raw: dict[str, Any]) -> Definitions:
         """From what a series file holds."""
-        kinds = (WindowKind(*(_ms(w[k]) for k in WindowKind._fields)) for w in raw["windows"])
+        kinds = (
+            WindowKind(*(parse_duration(w[k]) for k in WindowKind._fields)) for w in raw["windows"]
+        )
         groups = tuple(tuple(sorted(g)) for g in raw["plays"]["groups"])
-        time = {name: _ms(text) for name, text in raw["time"].items()}
+        time = {name: parse_duration(text) for name, text in raw["time"].items()}
         measures = frozenset(m["name"] for m in raw["plays"]["measures"])
         return cls(time["pane"], time["lateness"], time["future"], tuple(kinds), groups, measures)
 
@@ -81,10 +82,6 @@ class Definitions:
     def longest_grace(self) -> int:
         """What is later than this corrects no window."""
         return max(kind.grace for kind in self.kinds)
-
-
-def _ms(text: str) -> int:
-    return sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)([smhd])", text))
 
 
 @dataclass

@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 
 from models.errors import StateError
 from models.records import Partial, Watermark, decode_flow, to_msgpack
+from tables.histograms import Histogram
 from tables.panes import PANES, Archive, Pane, together
 from tables.partials import BadPartialError, TypedPartial, decode_partial
-from tables.parts import Evaluator, merge_parts
+from tables.parts import Evaluator, buckets, merge_parts
 from tables.rolling import Roll
 from tables.shelves import ARCHIVE_BLOCKS, INFINITY, BlockShelf, Shelf
+from tables.sketches import quantiles
 from tests.support.window_timeline import ALL, metric_parts, play_parts, series_config
 
 PANE = 10_000
@@ -213,6 +215,22 @@ def test_a_roll_holds_what_its_blocks_hold(contents, ends, size, packed):
             pane.pack()
     roll = Roll(size, 1)
     assert [EVALUATE(roll.advance(end, blocks.get)) for end in ends] == expected
+
+
+near = st.lists(st.one_of(st.just(0.0), st.floats(1.0, 500.0)), max_size=8)
+anything = st.lists(st.floats(-1e9, 1e9), max_size=8)
+
+
+@given(st.lists(st.one_of(near, near, anything), max_size=10), st.integers(0, 10))
+def test_a_histogram_holds_what_was_added_and_not_taken_out(blocks, taken):
+    histogram, qs = Histogram(), [0.0, 0.25, 0.5, 0.95, 1.0]
+    for values in blocks:
+        histogram.add(buckets(values))
+    for values in blocks[:taken]:
+        histogram.subtract(buckets(values))
+    left = buckets([v for values in blocks[taken:] for v in values])
+    assert histogram.buckets() == left
+    assert histogram.quantiles(qs) == quantiles(left, qs)
 
 
 def test_a_roll_counts_very_many_listeners():
