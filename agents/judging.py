@@ -5,10 +5,11 @@ It stands here because only the edges may know both ``ml`` and ``alerts``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from alerts import rulestate
@@ -16,6 +17,7 @@ from alerts.conditions import advance
 from alerts.rules import Rule
 from alerts.selection import RuleIndex
 from ml import registry
+from ml.protocol import Detector
 from models.config import WindowSpec
 from models.flow import Output, State, StoreSpec
 from models.records import Finding, Value, Window, to_json
@@ -26,14 +28,31 @@ DETECTORS = "detectors"
 RULES = "rules"
 
 
-def _dump(detector: Any) -> bytes:
-    return bytes(detector.dump())
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(dict[str, bytes]).decode
+
+
+def _stored(dump: Callable[[Any], bytes], load: Callable[[bytes], Any], name: str) -> StoreSpec:
+    """A store of dicts of things, each of which crosses the changelog by itself."""
+
+    def encode(things: dict[str, Any]) -> bytes:
+        return _pack({key: dump(thing) for key, thing in things.items()})
+
+    def decode(data: bytes) -> dict[str, Any]:
+        return {key: load(thing) for key, thing in _unpack(data).items()}
+
+    return StoreSpec(name, encode, decode)
+
+
+def _dump(detector: Detector) -> bytes:
+    return detector.dump()
 
 
 JUDGE_STORES = (
-    StoreSpec(DETECTORS, _dump, registry.load),
-    StoreSpec(RULES, rulestate.encode, rulestate.decode),
+    _stored(_dump, registry.load, DETECTORS),
+    _stored(rulestate.encode, rulestate.decode, RULES),
 )
+"""One entry per group instance, stream and window size: what is judged together is dropped together."""
 
 
 class RuleBook:
@@ -63,8 +82,11 @@ class RuleJudge:
     band of the first one, and scores 0 if its value is now inside that band.
     """
 
-    def __init__(self, book: RuleBook, detector: str = registry.DEFAULT) -> None:
+    def __init__(
+        self, book: RuleBook, sizes: Iterable[int], detector: str = registry.DEFAULT
+    ) -> None:
         self._book = book
+        self._sizes = frozenset(sizes)
         self._detector = detector
 
     def __call__(
@@ -83,18 +105,24 @@ class RuleJudge:
         findings = self._findings(window, state)
         return window, [_output(finding) for finding in findings]
 
+    def forget(self, group: str, stream: str, size: int, state: State) -> None:
+        """The group instance was dropped: so are its detectors and what its rules remember."""
+        for window_size in self._sizes | {size}:
+            for store in (DETECTORS, RULES):
+                state[store].pop(_key(group, stream, window_size), None)
+
     def _score(self, window: Window, state: State) -> dict[str, Value]:
-        detectors = state[DETECTORS]
+        key = _key(window.group, window.stream, window.size)
+        detectors = state[DETECTORS].get(key) or {}
         learns = window.start % window.size == 0
         judged = {}
         for measure, value in window.values.items():
             if value.value is None:
                 judged[measure] = value
                 continue
-            key = f"{window.stream}/{window.size}@{series_key(window.group, measure)}"
-            detector = detectors.get(key)
+            detector = detectors.get(measure)
             if detector is None:
-                detector = registry.create(self._detector)
+                detector = detectors[measure] = registry.create(self._detector)
             verdict = detector.score(value.value, window.start)
             judged[measure] = replace(
                 value,
@@ -105,7 +133,8 @@ class RuleJudge:
             )
             if learns:
                 detector.learn(value.value, window.start)
-                detectors[key] = detector
+        if learns:
+            state[DETECTORS][key] = detectors
         return judged
 
     def _rescore(self, window: Window, previous: Mapping[str, Value] | None) -> dict[str, Value]:
@@ -114,22 +143,33 @@ class RuleJudge:
         return {m: _with_band(v, previous.get(m)) for m, v in window.values.items()}
 
     def _findings(self, window: Window, state: State) -> list[Finding]:
-        states = state[RULES]
+        key = _key(window.group, window.stream, window.size)
+        states = state[RULES].get(key) or {}
         found: list[Finding] = []
+        changed = False
         for rule in self._book.index().rules_for(window):
             value = window.values.get(rule.measure)
             if value is None:
                 continue
             series = series_key(window.group, rule.measure)
-            key = f"{rule.id}/{window.size}@{window.stream}@{series}"
-            before = states.get(key)
+            before = states.get(rule.id)
             after, findings = advance(rule, before, window, value, series)
-            if after is None:
-                states.pop(key, None)
-            elif after is not before:
-                states[key] = after
+            if after is not before:
+                changed = True
+                if after is None:
+                    del states[rule.id]
+                else:
+                    states[rule.id] = after
             found += findings
+        if changed and states:
+            state[RULES][key] = states
+        elif changed:
+            state[RULES].pop(key, None)
         return found
+
+
+def _key(group: str, stream: str, size: int) -> str:
+    return f"{stream}/{size}@{group}"
 
 
 @lru_cache(maxsize=100_000)

@@ -63,7 +63,7 @@ def create_app(settings: Settings) -> EngineApp:
         )
     if "windows" in settings.roles:
         saved = app.global_store("rules", rule_from_json)
-        judge = RuleJudge(RuleBook(rules, saved))
+        judge = RuleJudge(RuleBook(rules, saved), (w.size for w in series.windows))
         windows.declare(
             app,
             WindowsConfig(series=series, sources=sources, counters=count, budget=WINDOWS_AT_ONCE),

@@ -64,7 +64,7 @@ class Pipeline:
         sources = {"plays": PARTITIONS, "metrics": PARTITIONS}
         self.windows = WindowsConfig(series=self.series, sources=sources, counters=counters)
         self.incidents = IncidentConfig(receivers=receivers, counters=counters)
-        self.judge = RuleJudge(RuleBook(rules))
+        self.judge = RuleJudge(RuleBook(rules), (w.size for w in self.series.windows))
         self.states = {
             "plays": [PartitionState(PLAY_STORES) for _ in range(PARTITIONS)],
             "metrics": [PartitionState(METRIC_STORES) for _ in range(PARTITIONS)],

@@ -59,7 +59,9 @@ class Directory:
                 del self._store[key]
                 continue
             if it.is_plays:
-                it.line = state[WATERMARKS.name][clock_key(it.tenant, it.stream)].line
+                clocks, name = state[WATERMARKS.name], clock_key(it.tenant, it.stream)
+                clock = clocks.setdefault(name, StreamClock(it.tenant, it.stream, 0))
+                it.line = clock.line
             self.equip(it)
             self.add(it)
         for key in [k for k, v in self._panes.items() if not self._attach_pane(k, v)]:

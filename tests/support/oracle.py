@@ -390,10 +390,7 @@ def _within_grace(plays: pl.DataFrame, kind: WindowKind) -> pl.DataFrame:
     slack = kind.size + 3_600_000
     unclear = plays.filter(pl.col("behind").is_between(kind.grace, kind.grace + slack)).height
     if unclear:
-        msg = (
-            f"{unclear} plays are late by about the grace of {kind}; the oracle cannot decide them"
-        )
-        raise ValueError(msg)
+        raise ValueError(f"{unclear} plays are late by about the grace of {kind}: undecidable")
     return plays.filter(pl.col("behind") <= kind.grace)
 
 

@@ -77,7 +77,7 @@ def shipped_steps(
     )  # fmt: skip
     sources = {"plays": PARTITIONS, "metrics": PARTITIONS}
     windows = WindowsConfig(series=config, sources=sources, counters=counters)
-    judge = RuleJudge(RuleBook(parsed))
+    judge = RuleJudge(RuleBook(parsed), (w.size for w in config.windows))
     return [
         Step("plays", "plays", PLAY_STORES, partial(fold_plays, config=ingest)),
         Step("metrics", "metrics", METRIC_STORES, partial(fold_metrics, config=ingest)),
