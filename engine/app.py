@@ -235,7 +235,7 @@ class EngineApp(faust.App):
         kind = await probe(self.settings)
         self.engine.broker_kind = kind
         changelogs = [s.changelog for s in self.engine.steps.values()]
-        await ensure_topics(self.settings, self.topic_table, changelogs)
+        await ensure_topics(self.settings, self.topic_table, changelogs, kind)
         self.engine.flush = PlainFlush(
             self.settings.bootstrap, self.settings.topic_prefix, idempotent=kind == "kafka"
         )

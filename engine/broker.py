@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from models.errors import ConfigurationError, TopicMismatchError
@@ -71,13 +72,14 @@ async def _has_transactions(settings: Settings) -> bool:
 
 
 async def ensure_topics(
-    settings: Settings, table: Sequence[Topic], changelogs: Sequence[str]
+    settings: Settings, table: Sequence[Topic], changelogs: Sequence[str], kind: BrokerKind
 ) -> None:
     """Create the topics that are missing and check those that are there.
 
     Raises:
-        TopicMismatchError: a topic has another number of partitions than configured: keys would move
-            between partitions and state would be split.
+        TopicMismatchError: a topic has another number of partitions than configured (keys would move
+            between partitions and state would be split), or another clean-up policy (a changelog
+            that is deleted by age loses state). The embedded broker does not tell policies.
     """
     wanted: dict[str, dict[str, str]] = {settings.topic(t.name): t.config() for t in table}
     wanted |= {name: {"cleanup.policy": "compact"} for name in changelogs}
@@ -101,8 +103,21 @@ async def ensure_topics(
                     f"BACKBEAT_PARTITIONS={found}, or use another BACKBEAT_TOPIC_PREFIX"
                 )
                 raise TopicMismatchError(msg)
+        if kind == "kafka":
+            await _check_policies(admin, wanted)
     finally:
         await admin.close()
+
+
+async def _check_policies(admin: AIOKafkaAdminClient, wanted: dict[str, dict[str, str]]) -> None:
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in sorted(wanted)]
+    for response in await admin.describe_configs(asked):
+        for resource in response.resources:
+            name, entries = resource[3], {entry[0]: entry[1] for entry in resource[4]}
+            should = wanted[name]["cleanup.policy"]
+            if (found := entries.get("cleanup.policy")) != should:
+                msg = f"topic {name} has cleanup.policy {found}; it must be {should}"
+                raise TopicMismatchError(msg)
 
 
 async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> list[dict[str, Any]]:

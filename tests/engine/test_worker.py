@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
 from engine.changelog import reader, restore
@@ -154,3 +155,18 @@ async def test_another_partition_count_is_refused(worker):
     worker.start()
     assert worker.process.wait(40) != 0
     assert "has 4 partitions, the configuration says 8" in worker.log.read_text()
+
+
+@pytest.mark.parametrize("any_broker", ["kafka"], indirect=True)
+async def test_another_clean_up_policy_is_refused(any_broker, unique_name, tmp_path):
+    """A changelog that is deleted by age would lose state: the worker does not start on it."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=any_broker.bootstrap)
+    await admin.start()
+    changelog = f"{unique_name}-count-changelog"
+    await admin.create_topics([NewTopic(changelog, 4, 1)])
+    await admin.close()
+    env = {"BACKBEAT_BROKER": any_broker.url, "BACKBEAT_APP_ID": unique_name,
+           "BACKBEAT_TOPIC_PREFIX": f"{unique_name}-"}  # fmt: skip
+    with Worker(APP, tmp_path, **env) as worker:
+        assert worker.process.wait(60) != 0
+        assert f"topic {changelog} has cleanup.policy delete" in worker.log.read_text()
