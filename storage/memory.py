@@ -42,6 +42,7 @@ K = TypeVar("K", tuple[int, str], tuple[float, str, str])
 
 _Kind = tuple[int, int]  # size, slide
 _Stored = tuple[int, bytes]  # revision, the record in JSON
+_Versioned = tuple[tuple[int, int], bytes]  # count and revision of a window, the record in JSON
 
 
 class _Instance:
@@ -51,15 +52,15 @@ class _Instance:
         self.group = group
         self.key = key
         self.stream = stream
-        self.kinds: dict[_Kind, dict[int, _Stored]] = {}
+        self.kinds: dict[_Kind, dict[int, _Versioned]] = {}
         self.finest = 0
         self.newest: Window | None = None
 
     def add(self, window: Window) -> None:
         starts = self.kinds.setdefault((window.size, window.slide), {})
         stored = starts.get(window.start)
-        if stored is None or stored[0] < window.revision:
-            starts[window.start] = (window.revision, to_json(window))
+        if stored is None or stored[0] < (window.count, window.revision):
+            starts[window.start] = ((window.count, window.revision), to_json(window))
         self.finest = min(self.finest or window.size, window.size)
         if self.newest is None or newness(window) > newness(self.newest):
             self.newest = decode_window(to_json(window))

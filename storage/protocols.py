@@ -39,7 +39,9 @@ class Rows(NamedTuple):
 class Sink(Protocol):
     """Where output topics are stored. Writing the same rows again changes nothing.
 
-    A row replaces what is there only if its revision is higher. Positions are stored in the same
+    A row replaces what is there only if its revision is higher; a window only if it holds more events,
+    or as many at a higher revision: after a crash revisions are counted again from the last flush, and
+    late events may be gathered otherwise, but a window never comes to hold fewer. Positions are stored in the same
     transaction as the rows where the store has transactions; where it has none, after them.
     """
 

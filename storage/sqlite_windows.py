@@ -27,7 +27,7 @@ INSERT INTO windows (kind_id, start, group_id, revision, count, late, measures)
 VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET revision = excluded.revision, count = excluded.count,
     late = excluded.late, measures = excluded.measures
-WHERE excluded.revision > windows.revision
+WHERE (excluded.count, excluded.revision) > (windows.count, windows.revision)
 """
 _UPSERT_SPAN = """
 INSERT INTO spans (group_id, kind_id, first, last) VALUES (?, ?, ?, ?)

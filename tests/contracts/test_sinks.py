@@ -111,6 +111,17 @@ async def test_a_higher_revision_replaces_and_a_lower_one_does_not(store: Store)
             assert (point.revision, point.value) == (2, 9.0)
 
 
+async def test_what_a_crash_repeats_never_hides_late_events(store: Store):
+    """Revisions are counted again after a crash: the window that holds more events wins."""
+    if not (store.guards_revisions and store.queries_windows):
+        pytest.skip(f"{store.name} keeps the newest window only, or relies on the topic's order")
+    async with store.opened() as (sink, queries):
+        for revision, count in ((0, 44), (1, 45), (2, 46), (0, 44), (1, 47), (0, 44)):
+            await sink.write(rows(window(T0, revision=revision, count=count)))
+        (point,) = await queries.windows("acme", series(), "live", *RANGE, None, None, 10)
+        assert (point.revision, point.value) == (1, 47.0)
+
+
 async def test_a_replay_in_the_topics_order_ends_in_the_same_content(store: Store):
     """What a sink without a guard must do as well: all revisions again, from any point on."""
     history = [
