@@ -72,14 +72,18 @@ async def _has_transactions(settings: Settings) -> bool:
 
 
 async def ensure_topics(
-    settings: Settings, table: Sequence[Topic], changelogs: Sequence[str], kind: BrokerKind
+    settings: Settings,
+    table: Sequence[Topic],
+    changelogs: Sequence[str],
+    kind: BrokerKind = "tansu",
 ) -> None:
     """Create the topics that are missing and check those that are there.
 
     Raises:
         TopicMismatchError: a topic has another number of partitions than configured (keys would move
             between partitions and state would be split), or another clean-up policy (a changelog
-            that is deleted by age loses state). The embedded broker does not tell policies.
+            that is deleted by age loses state). Policies are
+            asked of Apache Kafka only: the embedded broker does not tell them.
     """
     wanted: dict[str, dict[str, str]] = {settings.topic(t.name): t.config() for t in table}
     wanted |= {name: {"cleanup.policy": "compact"} for name in changelogs}
