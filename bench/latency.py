@@ -2,8 +2,8 @@
 
     python -m bench.latency [--broker tansu|kafka] [--rate R] [--seconds S] [--json OUT]
 
-Plays come at R a second in real time; one slice after the other fails for 30 s, so that alerts keep firing and
-resolving (``error_rate > 0.05 for 20s``). For every version of an alert two spans end when a reader of the topic
+Plays come at R a second in real time; every third slice fails, another third every 30 s, so that alerts keep firing
+and resolving (``error_rate > 0.05 for 20s``). For every version of an alert two spans end when a reader of the topic
 ``alerts`` has it: from the acknowledgement of the first play whose event time lets the deciding window close (its
 end + 10 s lateness), and, as the total, from the window's end itself. Baseline in the same run: an acknowledged
 play read back from ``plays`` by a reader of its own.
@@ -45,10 +45,10 @@ def now_ms() -> int:
 
 
 def play(n: int, at: int, began: int) -> tuple[bytes, bytes]:
-    """One play of the slice that n falls to; slices take turns in failing, 30 s each."""
+    """One play of the slice that n falls to; every third slice fails, another third every 30 s."""
     platform, country = SLICES[n % len(SLICES)]
-    turn = (at - began) // 30_000 % len(SLICES)
-    fails = n % len(SLICES) == turn and n // len(SLICES) % 2 == 0
+    turn = (at - began) // 30_000
+    fails = (n % len(SLICES) + turn) % 3 == 0 and n // len(SLICES) % 2 == 0
     listener = f"l{n * 7919 % 5000}"
     value = {
         "event_id": f"e{n}", "tenant_id": "demo", "listener_id": listener, "track_id": f"t{n % 997}",

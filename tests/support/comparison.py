@@ -31,11 +31,12 @@ class Found(NamedTuple):
 
 
 def of_windows(windows: Iterable[Window]) -> dict[WindowKey, Found]:
-    """Published windows, by their highest revision."""
+    """Published windows as a store keeps them: the one with most plays, then the highest revision."""
     found: dict[WindowKey, Found] = {}
     for w in windows:
         key = (w.group, w.stream, w.size, w.slide, w.start)
-        if key not in found or found[key].revision < w.revision:
+        known = found.get(key)
+        if known is None or (known.count, known.revision) < (w.count, w.revision):
             found[key] = Found(w.count, w.late, w.revision, w.values)
     return found
 

@@ -34,7 +34,7 @@ from models.records import (
 )
 from tables.ingest import METRIC_STORES, PLAY_STORES, IngestConfig, fold_metrics, fold_plays
 from tables.windowing import WINDOW_STORES, WindowsConfig, fold_windows
-from tests.support.plays import Sent
+from tests.support.plays import MINUTE, Sent
 
 PARTITIONS = 4
 QUIET_ROUNDS = 4
@@ -106,7 +106,7 @@ class Schedule:
     ``sizes`` are the batch sizes to choose from. ``fair``: the chance that any place may be next;
     otherwise the one that is being read goes on until it has nothing left. ``restarts`` and
     ``crashes``: the chance, per batch, that the place is read back from its changelog after the flush,
-    or in the middle of it.
+    or in the middle of it. ``tick``: processing time between two batches is less than so many ms.
     """
 
     seed: int
@@ -115,6 +115,7 @@ class Schedule:
     restarts: float = 0.0
     crashes: float = 0.0
     max_crashes: int = 1_000_000
+    tick: int = 1
     rng: random.Random = field(init=False)
 
     def __post_init__(self) -> None:
@@ -129,6 +130,10 @@ class Schedule:
     def next_size(self) -> int:
         """How many records it gets."""
         return self.rng.choice(self.sizes)
+
+    def next_tick(self) -> int:
+        """The ms until the next batch."""
+        return self.rng.randrange(self.tick)
 
     def restart(self) -> bool:
         """Whether the worker stops and starts after this flush."""
@@ -175,10 +180,14 @@ class _Held:
 
 
 class Pipeline:
-    """Topics and state of a whole worker. ``now`` is the processing time of every batch."""
+    """Topics and state of a whole worker. ``now`` is the processing time of the first batch.
+
+    Time stops before the five minutes are over after which a stream that is far behind would be idle.
+    """
 
     def __init__(self, steps: Sequence[Step], now: int) -> None:
         self.now = now
+        self._latest = now + 4 * MINUTE
         self.steps = {step.name: step for step in steps}
         self.topics: dict[str, list[list[Record]]] = {}
         self.held = {Place(s.name, p): _Held(s) for s in steps for p in range(PARTITIONS)}
@@ -203,6 +212,7 @@ class Pipeline:
             waiting = [place for place in self.held if self._lag(place)]
             if waiting:
                 quiet = 0
+                self.now = min(self.now + schedule.next_tick(), self._latest)
                 last = schedule.next_place(waiting, last)
                 self._fold(last, schedule)
                 continue

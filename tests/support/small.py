@@ -1,11 +1,16 @@
-"""A small configuration and two small streams, on which thousands of schedules can be tried."""
+"""A small configuration and two small streams, on which thousands of schedules can be tried.
+
+The *restless* variant has many late plays and a rule on empty windows, so that late plays take back what
+the rule has begun to see.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tests.support.pipeline import Pipeline, Tally, shipped_steps
-from tests.support.plays import MINUTE, Plan, Sent, closing_plays, end_markers, make_plays
+from tests.support.plays import DAY, MINUTE, Plan, Sent, closing_plays, end_markers, make_plays
 
 TENANTS = ("demo", "acme")
 SERIES: dict[str, Any] = {
@@ -54,19 +59,30 @@ REPLAY_PLAN = Plan(
     seed=2, plays=200, listeners=20, span=6 * MINUTE, tenants=("demo",), stream="replay", late=0.04,
     incident=(2 * MINUTE, 4 * MINUTE),
 )  # fmt: skip
-NOW = LIVE_PLAN.begin + LIVE_PLAN.span + 30 * MINUTE
-"""A processing time at which nothing has been silent for long."""
+NOW = LIVE_PLAN.begin + LIVE_PLAN.span + DAY
+"""A processing time at which a stream counts as idle only after five minutes of silence."""
+
+RESTLESS_PLAN = replace(LIVE_PLAN, late=0.08)
+RESTLESS_RULES: dict[str, Any] = RULES | {
+    "rules": [
+        {
+            "id": "silent", "when": "plays < 1 for 40s", "window": "10s", "severity": "page",
+            "group": ["platform", "country"],
+        },
+    ],
+}  # fmt: skip
 
 
-def records() -> list[Sent]:
+def records(plan: Plan = LIVE_PLAN) -> list[Sent]:
     """Both streams side by side; the replay ends, the live one goes on for a while."""
-    live = make_plays(LIVE_PLAN) + closing_plays(LIVE_PLAN, 3 * MINUTE)
+    live = make_plays(plan) + closing_plays(plan, 3 * MINUTE)
     both = sorted(live + make_plays(REPLAY_PLAN), key=lambda sent: sent.at)
     return [*both, *end_markers(REPLAY_PLAN)]
 
 
-def make_pipeline(tally: Tally | None = None) -> Pipeline:
+def make_pipeline(tally: Tally | None = None, *, restless: bool = False) -> Pipeline:
     """A worker that has everything before it."""
-    pipeline = Pipeline(shipped_steps(SERIES, RULES, TENANTS, tally), NOW)
-    pipeline.send("plays", records())
+    rules = RESTLESS_RULES if restless else RULES
+    pipeline = Pipeline(shipped_steps(SERIES, rules, TENANTS, tally), NOW)
+    pipeline.send("plays", records(RESTLESS_PLAN if restless else LIVE_PLAN))
     return pipeline
