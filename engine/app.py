@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 from engine.broker import BrokerKind, ensure_topics, probe
 from engine.chunk import ChunkSchema
 from engine.exits import leave_now
-from engine.flush import Flush, PlainFlush
+from engine.flush import Flush
 from engine.follower import Follower
 from engine.global_store import GlobalStore
 from engine.hooks import ChunkConsumer, ChunkTransport, check_sources
@@ -29,13 +29,15 @@ from engine.metrics import EngineMetrics
 from engine.partition import Partition
 from engine.status import StatusServer
 from engine.step import Step
+from engine.work import Work
+from models.errors import ConfigurationError
 from models.flow import StoreSpec
 from models.settings import Settings
 
 log = logging.getLogger("backbeat.engine")
 
-SHUTDOWN_SECONDS = 10.0
-"""After a stop was asked for, the process is gone within this, whatever the broker does."""
+SHUTDOWN_SECONDS = 9.0
+"""After a stop was asked for, the process leaves after so long at the latest, whatever the broker does."""
 
 DRAIN_SECONDS = 4.0
 """Of these, how long what has been read may still be folded and flushed."""
@@ -58,12 +60,17 @@ class Engine:
         self.metrics = EngineMetrics(CollectorRegistry())
         self.flush: Flush
         self.broker_kind: BrokerKind = "kafka"
-        self.moved_at = time.monotonic()
+        self.metrics.watch(self._partitions)
         self._uncommitted: dict[TP, int] = {}
 
     def now(self) -> int:
         """Processing time, epoch ms."""
         return time.time_ns() // 1_000_000
+
+    def _partitions(self) -> Iterable[tuple[str, Partition]]:
+        for step in self.steps.values():
+            for partition in list(step.partitions.values()):
+                yield step.source, partition
 
     # -- the consumer's side ----------------------------------------------------------------
 
@@ -92,25 +99,29 @@ class Engine:
         """The partition's end as last told by a fetch."""
         return self._consumer.highwater_of(tp)
 
+    def stable(self, tp: TP) -> int | None:
+        """The partition's last stable offset as last told by a fetch."""
+        return self._consumer.stable_of(tp)
+
+    async def is_member(self, generation: int) -> bool:
+        """Whether the group still counts this worker to a generation."""
+        return await self._consumer.is_member(generation)
+
     async def first_offsets(self, tps: Sequence[TP]) -> Mapping[TP, int]:
         """The earliest offsets still in the log."""
         return await self._consumer.first_offsets(tps)
 
     # -- what has been done -----------------------------------------------------------------
 
-    def flushed(
-        self, step: Step, partition: Partition, records: int, changes: int, outputs: int
-    ) -> None:
-        """A batch is durable: count it, and let the group's offset follow."""
-        source, number = step.source, str(partition.tp.partition)
-        self.metrics.records.labels(source).inc(records)
-        self.metrics.changes.labels(source).inc(changes)
-        self.metrics.outputs.labels(source).inc(outputs)
-        self.metrics.flush_seconds.labels(source).observe(partition.flush_seconds)
-        self.metrics.lag.labels(source, number).set(partition.lag)
-        self.metrics.state_keys.labels(source, number).set(len(partition.state))
-        self._uncommitted[partition.tp] = partition.next_offset
-        self.moved_at = time.monotonic()
+    def flushed(self, step: Step, work: Work) -> None:
+        """A batch is durable: count it, and let the group's offset follow where it has not."""
+        source = step.source
+        self.metrics.records.labels(source).inc(len(work.batch.records))
+        self.metrics.changes.labels(source).inc(len(work.changes))
+        self.metrics.outputs.labels(source).inc(len(work.outputs))
+        self.metrics.flush_seconds.labels(source).observe(work.partition.flush_seconds)
+        if not self.flush.transactions:
+            self._uncommitted[work.partition.tp] = work.next_offset
 
     async def commit(self) -> None:
         """Commit what is flushed, for lag tools; failing is logged, the changelog is the truth."""
@@ -236,13 +247,13 @@ class EngineApp(faust.App):
         self.engine.broker_kind = kind
         changelogs = [s.changelog for s in self.engine.steps.values()]
         await ensure_topics(self.settings, self.topic_table, changelogs, kind)
-        self.engine.flush = PlainFlush(
-            self.settings.bootstrap, self.settings.topic_prefix, idempotent=kind == "kafka"
-        )
+        self.engine.flush = make_flush(self.settings, kind)
         await self.engine.flush.start()
         log.info(
-            "broker %s is %s; flush is at least once: a crash repeats outputs, loses none",
+            "broker %s is %s; flush is %s",
             self.settings.bootstrap, kind,
+            "exactly once: one transaction a batch" if self.engine.flush.transactions
+            else "at least once: a crash repeats outputs, loses none",
         )  # fmt: skip
         for store in self.engine.globals:
             await store.start()
@@ -275,6 +286,8 @@ class EngineApp(faust.App):
             await stopper()
         for store in self.engine.globals:
             await store.stop()
+        for step in self.engine.steps.values():
+            await step.close_writers(list(step.partitions.values()))
         if hasattr(self.engine, "flush"):
             await self.engine.flush.stop()
         self.status_server.stop()
@@ -296,7 +309,20 @@ class EngineApp(faust.App):
         by_topic = _numbers(assigned)
         for step in self.engine.steps.values():
             if numbers := by_topic.get(step.topic):
-                self.add_future(step.assign(numbers))
+                self.add_future(step.assign(numbers, generation_id))
+
+
+def make_flush(settings: Settings, kind: BrokerKind) -> Flush:
+    """The flush that the settings ask for.
+
+    Raises:
+        ConfigurationError: transactions are asked of a broker that has none.
+    """
+    if settings.flush == "transactions" and kind != "kafka":
+        msg = f"BACKBEAT_FLUSH=transactions, but the broker is {kind}, which has none; use auto or plain"
+        raise ConfigurationError(msg)
+    transactions = kind == "kafka" and settings.flush != "plain"
+    return Flush(settings, transactions=transactions, idempotent=kind == "kafka")
 
 
 def _numbers(tps: set[TP]) -> dict[str, list[int]]:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from engine.store import last_values
+from engine.hooks import next_chunks
 
 POLL_MS = 100
+POLL_SECONDS = POLL_MS / 1000
+
+
+class Restored(NamedTuple):
+    """What a partition of a changelog holds: the last value of each key, and the log's end.
+
+    ``values`` is None where the end is the one that was known already.
+    """
+
+    values: dict[bytes, bytes] | None
+    end: int
 
 
 @asynccontextmanager
@@ -61,16 +72,60 @@ async def read_to_end(
 
 
 async def restore(
-    bootstrap: str, topic: str, partitions: Sequence[int]
-) -> tuple[dict[int, dict[bytes, bytes]], float]:
-    """The last value of each key of some partitions of a changelog, and the seconds it took."""
-    began = time.monotonic()
-    read: dict[int, list[tuple[bytes, bytes | None]]] = {p: [] for p in partitions}
+    bootstrap: str,
+    topic: str,
+    partitions: Mapping[int, int | None],
+    progress: Callable[[int, int], None] = lambda _partition, _records: None,
+) -> dict[int, Restored]:
+    """Read some partitions of a changelog to their end.
 
-    def take(tp: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
-        read[tp.partition].extend((r.key, r.value) for r in records)
+    Args:
+        bootstrap: the broker.
+        topic: the changelog.
+        partitions: each partition, with the end at which its state is known already, or None. Where
+            the log still ends there nothing is read; otherwise everything is.
+        progress: told of the records read of a partition, as they come.
 
+    The caller has fenced every other writer: a partition's end stands still.
+    """
+    found: dict[int, Restored] = {}
+    read: dict[int, dict[bytes, bytes | None]] = {p: {} for p in partitions}
     async with reader(bootstrap) as consumer:
-        await read_to_end(consumer, [TopicPartition(topic, p) for p in partitions], take)
-    values = {p: last_values(records) for p, records in read.items()}
-    return values, time.monotonic() - began
+        tps = {TopicPartition(topic, p): known for p, known in partitions.items()}
+        consumer.assign(list(tps))
+        fresh = [tp for tp, known in tps.items() if known is None]
+        if fresh:
+            await consumer.seek_to_beginning(*fresh)
+        for tp, known in tps.items():
+            if known is not None:
+                consumer.seek(tp, known)
+        while len(found) < len(tps):
+            for tp, chunk in (await next_chunks(consumer, POLL_SECONDS)).items():
+                keys: list[Any] = chunk.records.keys  # a compacted topic takes none without
+                read[tp.partition].update(zip(keys, chunk.records.values, strict=True))
+                progress(tp.partition, len(chunk.records))
+            for tp in [tp for tp in tps if tp.partition not in found]:
+                await _settle(consumer, tp, tps, read, found)
+    return found
+
+
+async def _settle(
+    consumer: AIOKafkaConsumer,
+    tp: TopicPartition,
+    tps: dict[TopicPartition, int | None],
+    read: dict[int, dict[bytes, bytes | None]],
+    found: dict[int, Restored],
+) -> None:
+    """See whether a partition has been read to its end; start over where the known end is not it."""
+    end, known = consumer.highwater(tp), tps[tp]
+    if end is None:
+        return
+    if known is not None and known != end:
+        tps[tp] = None
+        read[tp.partition].clear()
+        await consumer.seek_to_beginning(tp)
+    elif known is not None:
+        found[tp.partition] = Restored(None, end)
+    elif await consumer.position(tp) >= end:
+        values = {k: v for k, v in read.pop(tp.partition).items() if v is not None}
+        found[tp.partition] = Restored(values, end)

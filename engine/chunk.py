@@ -6,14 +6,14 @@ once an event.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from faust import Schema
 from faust.types import AppT, EventT, Message
 
-from models.flow import Record
+from models.flow import Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Chunk:
     start: int
     next: int
     highwater: int
-    records: Sequence[Record]
+    records: Records
 
 
 class ChunkSchema(Schema):

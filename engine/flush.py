@@ -1,6 +1,10 @@
-"""The flush: how a batch's state and outputs reach the broker.
+"""The flush: how a batch's state and outputs reach the broker, together or not at all.
 
-``PlainFlush`` is at least once: outputs are acknowledged first, then the state with its
+With transactions (Apache Kafka), every (step, source partition) has a producer of its own with a
+transactional id that is the same across restarts. Opening it aborts what its last owner left open and
+fences that owner; one flush is one transaction over changelog, outputs and the group's offset.
+
+Without (a broker that has none), outputs are acknowledged first, then the state with its
 ``next_offset`` goes to the changelog, in one record batch where it fits (a record batch is appended
 whole or not at all). A crash between the two repeats outputs, never loses them, and never counts a
 record twice in the state.
@@ -9,124 +13,207 @@ record twice in the state.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import MessageSizeTooLargeError, ProducerFenced
 from aiokafka.partitioner import murmur2
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.types import TP
 
+from models.errors import FencedError
 from models.flow import Headers, Output
+from models.settings import Settings
 
 MAX_BATCH_BYTES = 900_000
 """Bytes of one record batch; below the broker's default of 1,048,588 a message."""
 
+Change = tuple[bytes, bytes | None]
 Entry = tuple[bytes | None, bytes | None, Headers]
+Grouped = dict[tuple[str, int], list[Entry]]
 
 
-class Flush(Protocol):
-    """Makes one batch durable, or raises with nothing acknowledged."""
+class Place(NamedTuple):
+    """Where a step's partition is read from, and where its state goes."""
 
-    async def start(self) -> None:
-        """Connect."""
-        ...
+    step: str
+    source: TP
+    changelog: str
+
+
+class Writer(Protocol):
+    """Makes the batches of one source partition durable, one after the other."""
 
     async def write(
-        self,
-        outputs: Sequence[Output],
-        changelog: str,
-        partition: int,
-        changes: Sequence[tuple[bytes, bytes | None]],
-        now: int,
-    ) -> None:
-        """Write outputs and changes; return when the broker has acknowledged all."""
+        self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
+    ) -> int:
+        """Write all; return when it is durable, with the changelog's end after it.
+
+        Raises:
+            FencedError: another worker owns the partition now; nothing was written.
+            KafkaError: it is not known to be durable.
+        """
         ...
 
-    async def publish(self, outputs: Sequence[Output], now: int) -> None:
-        """Write outputs that no state goes with; return when they are acknowledged."""
-        ...
-
-    async def stop(self) -> None:
+    async def close(self) -> None:
         """Disconnect."""
         ...
 
 
-class PlainFlush:
-    """At-least-once flush through one producer, for any broker."""
+class Flush:
+    """Opens writers; and writes what belongs to no partition's state."""
 
-    guarantee = "at least once"
+    def __init__(self, settings: Settings, *, transactions: bool, idempotent: bool) -> None:
+        self.transactions = transactions
+        self._settings = settings
+        self._shared = AIOKafkaProducer(**_options(settings), enable_idempotence=idempotent)
 
-    def __init__(self, bootstrap: str, prefix: str, *, idempotent: bool) -> None:
-        self._prefix = prefix
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap,
-            acks="all",
-            enable_idempotence=idempotent,
-            compression_type="lz4",
-            max_batch_size=MAX_BATCH_BYTES,
-            max_request_size=2 * MAX_BATCH_BYTES,
-            linger_ms=0,
-            request_timeout_ms=5_000,
-            retry_backoff_ms=50,
-        )
+    @property
+    def guarantee(self) -> str:
+        """What a crash can do, in a few words."""
+        return "exactly once" if self.transactions else "at least once"
 
     async def start(self) -> None:
         """Connect to the broker."""
-        await self._producer.start()
+        await self._shared.start()
 
     async def stop(self) -> None:
-        """Flush and disconnect."""
-        await self._producer.stop()
+        """Send what waits, and disconnect."""
+        await self._shared.stop()
 
-    async def write(
-        self,
-        outputs: Sequence[Output],
-        changelog: str,
-        partition: int,
-        changes: Sequence[tuple[bytes, bytes | None]],
-        now: int,
-    ) -> None:
-        """Outputs first, then state: see the module's text."""
-        await self.publish(outputs, now)
-        await self._send({(changelog, partition): [(k, v, ()) for k, v in changes]}, now)
+    async def open(self, place: Place) -> Writer:
+        """A writer for a partition that has just been assigned; an earlier owner's is fenced."""
+        if not self.transactions:
+            return _PlainWriter(self._shared, self._settings, place)
+        writer = _TransactionalWriter(self._settings, place)
+        await writer.open()
+        return writer
 
     async def publish(self, outputs: Sequence[Output], now: int) -> None:
-        """Outputs without state; returns when the broker has acknowledged all."""
-        grouped: dict[tuple[str, int], list[Entry]] = {}
-        for out in outputs:
-            topic = self._prefix + out.topic
-            target = out.partition
-            if target is None:
-                target = await self._partition_for(topic, out.key)
-            grouped.setdefault((topic, target), []).append((out.key, out.value, out.headers))
-        await self._send(grouped, now)
+        """Outputs that no state goes with; returns when the broker has acknowledged all."""
+        await _send(self._shared, _by_partition(outputs, self._settings), now)
 
-    async def _partition_for(self, topic: str, key: bytes | None) -> int:
-        partitions = await self._producer.partitions_for(topic)
-        return partition_of(key, len(partitions))
 
-    async def _send(self, grouped: dict[tuple[str, int], list[Entry]], now: int) -> None:
-        futures: list[Any] = []
-        for (topic, partition), entries in grouped.items():
-            builder = self._producer.create_batch()
-            for key, value, headers in entries:
-                args = {"key": key, "value": value, "timestamp": now, "headers": list(headers)}
-                if builder.append(**args) is not None:
-                    continue
-                futures.append(await self._send_batch(builder, topic, partition))
-                builder = self._producer.create_batch()
-                if builder.append(**args) is None:
-                    msg = f"a record of {len(value or b'')} bytes for {topic} is too large"
-                    raise KafkaError(msg)
-            if builder.record_count():
-                futures.append(await self._send_batch(builder, topic, partition))
-        if futures:
-            await asyncio.gather(*futures)
+class _PlainWriter:
+    """Outputs first, then state: see the module's text."""
 
-    async def _send_batch(self, builder: Any, topic: str, partition: int) -> Any:
-        builder.close()
-        return await self._producer.send_batch(builder, topic, partition=partition)
+    def __init__(self, producer: AIOKafkaProducer, settings: Settings, place: Place) -> None:
+        self._producer = producer
+        self._settings = settings
+        self._log = (place.changelog, place.source.partition)
+
+    async def write(
+        self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
+    ) -> int:
+        await _send(self._producer, _by_partition(outputs, self._settings), now)
+        ends = await _send(self._producer, {self._log: [(k, v, ()) for k, v in changes]}, now)
+        return ends[self._log]
+
+    async def close(self) -> None:
+        """The producer is shared."""
+
+
+class _TransactionalWriter:
+    """One producer, one transaction a flush."""
+
+    def __init__(self, settings: Settings, place: Place) -> None:
+        self._settings = settings
+        self._place = place
+        self._log = (place.changelog, place.source.partition)
+        name = f"{settings.app_id}-{place.step}-{place.source.partition}"
+        # An owner that was paused inside a flush holds up readers until its transaction times out.
+        timeout = int(settings.session_timeout * 1000)
+        self._producer = AIOKafkaProducer(
+            **_options(settings), transactional_id=name, transaction_timeout_ms=timeout
+        )
+
+    async def open(self) -> None:
+        """Abort what the last owner left open, and fence it."""
+        await self._producer.start()
+
+    async def write(
+        self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
+    ) -> int:
+        grouped = _by_partition(outputs, self._settings)
+        grouped[self._log] = [(k, v, ()) for k, v in changes]
+        offset = {TopicPartition(*self._place.source): OffsetAndMetadata(next_offset, "")}
+        try:
+            await self._producer.begin_transaction()
+            sending = asyncio.ensure_future(_send(self._producer, grouped, now))
+            await self._producer.send_offsets_to_transaction(offset, self._settings.app_id)
+            ends = await sending
+            await self._producer.commit_transaction()
+        except ProducerFenced as exc:
+            msg = "another worker has taken the partition over (this one is fenced)"
+            raise FencedError(msg) from exc
+        return ends[self._log] + 1  # the commit's own record
+
+    async def close(self) -> None:
+        await self._producer.stop()
+
+
+def _options(settings: Settings) -> Mapping[str, Any]:
+    return {
+        "bootstrap_servers": settings.bootstrap,
+        "acks": "all",
+        "compression_type": "lz4",
+        "max_batch_size": MAX_BATCH_BYTES,
+        "max_request_size": 2 * MAX_BATCH_BYTES,
+        "linger_ms": 0,
+        "request_timeout_ms": 5_000,
+        "retry_backoff_ms": 50,
+    }
+
+
+def _by_partition(outputs: Sequence[Output], settings: Settings) -> Grouped:
+    grouped: Grouped = {}
+    names: dict[str, str] = {}
+    for topic, key, value, headers, partition in outputs:
+        name = names.get(topic) or names.setdefault(topic, settings.topic(topic))
+        target = partition_of(key, settings.partitions) if partition is None else partition
+        entry = (key, value, headers)
+        if (entries := grouped.get((name, target))) is None:
+            grouped[name, target] = [entry]
+        else:
+            entries.append(entry)
+    return grouped
+
+
+async def _send(producer: AIOKafkaProducer, grouped: Grouped, now: int) -> dict[Any, int]:
+    """Send record batches; returns the log end of each partition when all are acknowledged."""
+    futures: list[Any] = []
+    sent: list[tuple[tuple[str, int], int]] = []
+    for where, entries in grouped.items():
+        builder = producer.create_batch()
+        for entry in entries:
+            if _append(builder, entry, now):
+                continue
+            sent.append((where, builder.record_count()))
+            futures.append(await _send_batch(producer, builder, where))
+            builder = producer.create_batch()
+            if not _append(builder, entry, now):
+                msg = f"a record of {len(entry[1] or b'')} bytes for {where[0]} is too large"
+                raise MessageSizeTooLargeError(msg)
+        if builder.record_count():
+            sent.append((where, builder.record_count()))
+            futures.append(await _send_batch(producer, builder, where))
+    if not futures:
+        return {}
+    acknowledged = await asyncio.gather(*futures)
+    return {where: ack.offset + n for (where, n), ack in zip(sent, acknowledged, strict=True)}
+
+
+def _append(builder: Any, entry: Entry, now: int) -> bool:
+    key, value, headers = entry
+    added = builder.append(timestamp=now, key=key, value=value, headers=list(headers))
+    return added is not None
+
+
+async def _send_batch(producer: AIOKafkaProducer, builder: Any, where: tuple[str, int]) -> Any:
+    builder.close()
+    return await producer.send_batch(builder, where[0], partition=where[1])
 
 
 def partition_of(key: bytes | None, partitions: int) -> int:

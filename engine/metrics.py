@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from engine.partition import Partition
 
 FLUSH = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -14,7 +21,6 @@ class EngineMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        where = ["source", "partition"]
         self.records = self._counter("records_folded", "Records whose effects are flushed.")
         self.outputs = self._counter("outputs_flushed", "Records written.")
         self.changes = self._counter("state_changes_flushed", "Changelog records written.")
@@ -34,16 +40,50 @@ class EngineMetrics:
             buckets=FLUSH,
             registry=registry,
         )
-        self.lag = self._gauge("partition_lag_records", "Records not yet in flushed state.", where)
-        self.restore_seconds = self._gauge("partition_restore_seconds", "Last restore.", where)
-        self.state_keys = self._gauge("state_keys", "Keys in memory.", where)
 
     def _counter(self, name: str, about: str, labels: Sequence[str] = ("source",)) -> Counter:
         return Counter(f"backbeat_{name}_total", about, labels, registry=self.registry)
 
-    def _gauge(self, name: str, about: str, labels: Sequence[str]) -> Gauge:
-        return Gauge(f"backbeat_{name}", about, labels, registry=self.registry)
+    def watch(self, partitions: Callable[[], Iterable[tuple[str, Partition]]]) -> None:
+        """Report on each (source, partition) that there is at the time of a scrape."""
+        self.registry.register(_PartitionCollector(partitions))
 
     def count(self, name: str, reason: str, n: int = 1) -> None:
         """The counter that pure folds are given."""
         self.dropped.labels(name, reason).inc(n)
+
+
+GAUGES: dict[str, tuple[str, Callable[[Partition], float]]] = {
+    "partition_lag_records": ("Records not yet in flushed state.", lambda p: p.lag),
+    "partition_held_back_records": (
+        "Records behind the last stable offset: open transactions hold them back.",
+        lambda p: p.held_back,
+    ),
+    "partition_commit_age_seconds": (
+        "Since the last flush; from the assignment on before the first.",
+        lambda p: time.monotonic() - (p.flushed_at or p.assigned_at),
+    ),
+    "partition_standstill_seconds": (
+        "For how long something could be read and nothing was flushed.",
+        lambda p: p.stood_still(),
+    ),
+    "partition_flush_seconds": ("Time of the last flush.", lambda p: p.flush_seconds),
+    "partition_restore_seconds": ("Time of the last restore.", lambda p: p.restore_seconds),
+    "partition_restored_records": ("Changelog records read for it.", lambda p: p.restored_records),
+    "partition_buffered_records": ("Records fetched and not yet folded.", lambda p: p.buffered),
+    "partition_ready": ("1 when its state is restored.", lambda p: int(p.ready)),
+    "state_keys": ("Keys in memory.", lambda p: len(p.state)),
+}
+
+
+class _PartitionCollector(Collector):
+    def __init__(self, partitions: Callable[[], Iterable[tuple[str, Partition]]]) -> None:
+        self._partitions = partitions
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        now = list(self._partitions())
+        for name, (about, value) in GAUGES.items():
+            family = GaugeMetricFamily(f"backbeat_{name}", about, labels=["source", "partition"])
+            for source, partition in now:
+                family.add_metric([source, str(partition.tp.partition)], value(partition))
+            yield family

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from engine.app import Engine
 
 log = logging.getLogger("backbeat.engine")
-
-STUCK_SECONDS = 120.0
-"""Liveness fails when nothing was flushed for this long although records wait."""
 
 
 class StatusServer:
@@ -56,13 +52,14 @@ def readiness(engine: Engine) -> tuple[bool, dict[str, Any]]:
 
 
 def liveness(engine: Engine) -> tuple[bool, dict[str, Any]]:
-    """Alive unless records wait and nothing has been flushed for long."""
-    idle = time.monotonic() - engine.moved_at
-    waiting = sum(
-        p.lag for s in engine.steps.values() for p in list(s.partitions.values()) if p.ready
-    )
-    alive = waiting == 0 or idle < STUCK_SECONDS
-    return alive, {"records_waiting": waiting, "seconds_since_flush": round(idle, 1)}
+    """Alive unless a partition with something to read has stood still for too long."""
+    still = {
+        f"{step.topic}[{p.tp.partition}]": round(p.stood_still(), 1)
+        for step in engine.steps.values()
+        for p in list(step.partitions.values())
+    }
+    limit = engine.settings.liveness_seconds
+    return all(s < limit for s in still.values()), {"standing_still_for": still}
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from faust.types import TP
 
-from engine.changelog import restore
+from engine.changelog import Restored, restore
 from engine.chunk import Chunk
 from engine.exits import leave_now
+from engine.finish import finish
+from engine.flush import Place
 from engine.partition import Partition
 from engine.store import PartitionState
 from engine.work import Work
 from models.errors import BackbeatError
-from models.flow import TIMERS, Batch, Output, Record, StoreSpec
-from models.records import MAX_DEAD_LETTER_BYTES, DeadLetter, to_json
+from models.flow import Batch, StoreSpec
 
 if TYPE_CHECKING:
     from engine.app import Engine
@@ -28,8 +30,10 @@ log = logging.getLogger("backbeat.engine")
 TICK = 1.0
 """Seconds after which a quiet partition gets an empty batch, so that time passes for it."""
 
-FLUSH_DEADLINE = 10.0
-"""Seconds a flush may take before the process leaves."""
+TAKE_OVER_SECONDS = 60.0
+"""Seconds that fencing the last owner may take: its open transaction is aborted first."""
+
+CLOSE_SECONDS = 2.0
 
 TRUNCATED_AFTER = 5
 """Fetches in a row that do not continue where we are, until the source counts as truncated."""
@@ -46,6 +50,8 @@ class Step:
         self.changelog = f"{engine.settings.app_id}-{name}-changelog"
         self.stores = tuple(stores)
         self.partitions: dict[int, Partition] = {}
+        self._kept: dict[int, Partition] = {}
+        self._assigning = asyncio.Lock()
         self._wake = asyncio.Event()
         self.idle = asyncio.Event()
         """Set while draining and nothing that was read is left to fold or flush."""
@@ -57,7 +63,8 @@ class Step:
     async def batches(self, stream: Any) -> AsyncIterator[Work]:
         """Batches of this worker's partitions, for ever; each is flushed when the body comes back.
 
-        A batch is due when enough records or time have gathered, when a timer has come due, or after
+        While one partition's batch is being flushed the others' are folded; a partition has one flush
+        under way, and no fold during it. A batch is due when enough records or time have gathered, when a timer has come due, or after
         a tick without any. Batch boundaries differ from run to run.
         """
         if self._working is not None:
@@ -71,10 +78,20 @@ class Step:
                 work = self._take(partition)
                 self._working = work
                 yield work
-                await self._finish(work)
                 self._working = None
+                self._finish(work)
         finally:
             pump.cancel()
+
+    def _finish(self, work: Work) -> None:
+        partition = work.partition
+        partition.finishing = asyncio.get_running_loop().create_task(finish(self, work))
+
+        def done(_task: asyncio.Task[None]) -> None:
+            partition.finishing = None
+            self._wake.set()
+
+        partition.finishing.add_done_callback(done)
 
     # -- records in -------------------------------------------------------------------------
 
@@ -122,10 +139,10 @@ class Step:
             deadlines = [
                 (self._deadline(p), p)
                 for p in self.partitions.values()
-                if p.ready and not p.revoked
+                if p.ready and not p.revoked and not p.is_busy
             ]
             deadlines.sort(key=_first)
-            if self.draining and not any(p.buffer for p in self.partitions.values()):
+            if self.draining and not any(p.buffer or p.is_busy for p in self.partitions.values()):
                 self.idle.set()
             elif deadlines and deadlines[0][0] <= now:
                 return deadlines[0][1]
@@ -153,127 +170,75 @@ class Step:
         highwater = self.engine.highwater(partition.tp)
         if highwater is not None:
             partition.highwater = max(partition.highwater, highwater)
+            partition.stable = self.engine.stable(partition.tp) or -1
+        partition.stood_still()
         at_end = not partition.buffer and 0 <= partition.highwater <= partition.position
         due = partition.take_due(now)
         batch = Batch(self.source, partition.tp.partition, records, at_end=at_end, due=due)
         return Work(partition, batch, end, now)
 
-    # -- records out ------------------------------------------------------------------------
-
-    async def _finish(self, work: Work) -> None:
-        """Flush, or isolate what broke the fold. Returns with the work done, or does not return."""
-        if work.partition.revoked:
-            return
-        try:
-            if work.error is None:
-                await self._flush(work, work.outputs)
-            else:
-                await self._isolate(work)
-        except asyncio.CancelledError:
-            raise
-        except Exception as exc:  # noqa: BLE001 - the edge: nothing may be acknowledged by accident
-            leave_now(f"flush of {self.topic}[{work.partition.tp.partition}] failed: {exc}", exc)
-
-    async def _flush(self, work: Work, outputs: Sequence[Output]) -> None:
-        partition = work.partition
-        known = partition.state.meta is not None and work.next_offset == partition.next_offset
-        if known and not outputs and not partition.state.is_dirty:
-            return
-        began = time.monotonic()
-        changes = partition.state.freeze(work.next_offset, work.now)
-        async with partition.flushing, asyncio.timeout(FLUSH_DEADLINE):
-            await self.engine.flush.write(
-                outputs, self.changelog, partition.tp.partition, changes, work.now
-            )
-        partition.flushed_at = time.monotonic()
-        partition.next_offset = work.next_offset
-        partition.flush_seconds = partition.flushed_at - began
-        self.engine.flushed(self, partition, len(work.batch.records), len(changes), len(outputs))
-
-    async def _isolate(self, work: Work) -> None:
-        """Find the record that breaks the fold, in offset order; what the failed try did is undone.
-
-        State is read again from the changelog, which holds exactly the last flush: a failed try
-        can leave nothing behind. First the whole batch again (the error may pass), then halves.
-        """
-        await self._reload(work.partition)
-        assert work.fold is not None  # noqa: S101 - an error can only come from a fold
-        for due in work.batch.due:  # the reload has brought them back
-            work.partition.state.stores[TIMERS].pop(due.key, None)
-        again = Work(work.partition, work.batch, work.next_offset, self.engine.now())
-        again.apply(work.fold)
-        if again.error is None:
-            await self._flush(again, again.outputs)
-            return
-        await self._reload(work.partition)
-        records = work.batch.records
-        if not records:
-            leave_now(f"fold of step {self.name} fails without records:\n{again.error}")
-        if len(records) == 1:
-            await self._flush(again, [self._dead_letter(records[0], again)])
-            return
-        for half in again.split():
-            half.apply(work.fold)
-            if half.error is None:
-                await self._flush(half, half.outputs)
-            else:
-                half.fold = work.fold
-                await self._isolate(half)
-
-    async def _reload(self, partition: Partition) -> None:
-        fresh = await self._read_state([partition.tp.partition])
-        partition.state = fresh[partition.tp.partition]
-
-    def _dead_letter(self, record: Record, work: Work) -> Output:
-        self.engine.metrics.dead_letters.labels(self.source, "handler_failed").inc()
-        value = record.value or b""
-        letter = DeadLetter(
-            reason="handler_failed",
-            detail=(work.error or "").strip().rsplit("\n", 1)[-1][:500],
-            topic=self.source,
-            partition=work.batch.partition,
-            offset=record.offset,
-            timestamp=record.timestamp,
-            value=value[:MAX_DEAD_LETTER_BYTES],
-            key=record.key,
-            size=len(value),
-            truncated=len(value) > MAX_DEAD_LETTER_BYTES,
-            traceback=work.error or "",
-            at=work.now,
-        )
-        key = f"{self.source}:{work.batch.partition}:{record.offset}".encode()
-        return Output("dead-letters", key, to_json(letter))
-
     # -- assignment -------------------------------------------------------------------------
 
-    async def assign(self, numbers: Sequence[int]) -> None:
-        """Restore the state of newly assigned partitions, then open their gates."""
+    async def assign(self, numbers: Sequence[int], generation: int) -> None:
+        """Take newly assigned partitions over: fence, restore, then open their gates."""
         settings = self.engine.settings
         mine = {}
         for number in numbers:
             partition = Partition(TP(self.topic, number), self.stores, 2 * settings.flush_records)
             mine[number] = self.partitions[number] = partition
         try:
-            began = time.monotonic()
-            states = await self._read_state(numbers)
-            first = await self.engine.first_offsets([p.tp for p in mine.values()])
-            for number, partition in mine.items():
-                if partition.revoked:
-                    continue
-                partition.restore_seconds = time.monotonic() - began
-                await self._open(partition, states[number], first.get(partition.tp, 0))
+            async with self._assigning:  # one after the other: a late one would fence its successor
+                await self._take_over(mine, generation)
         except (BackbeatError, OSError) as exc:
             leave_now(f"cannot restore step {self.name}: {exc}", exc)
         except Exception as exc:  # noqa: BLE001 - the edge: a partition must not stay closed for ever
             if not all(p.revoked for p in mine.values()):
                 leave_now(f"cannot restore step {self.name}: {exc!r}", exc)
 
-    async def _read_state(self, numbers: Sequence[int]) -> dict[int, PartitionState]:
-        values, _ = await restore(self.engine.settings.bootstrap, self.changelog, numbers)
-        return {n: PartitionState.restored(self.stores, values[n]) for n in numbers}
+    async def _take_over(self, mine: dict[int, Partition], generation: int) -> None:
+        if not await self.engine.is_member(generation):
+            log.warning("step %s: this assignment is over, waiting for the next", self.name)
+            return
+        async with asyncio.timeout(TAKE_OVER_SECONDS):
+            await asyncio.gather(*(self._open_writer(p) for p in mine.values() if not p.revoked))
+        kept = {n: self._kept.pop(n) for n in mine if n in self._kept}
+        self._kept.clear()  # what went elsewhere is not worth its memory
+        known = {n: kept[n].changelog_end if n in kept else None for n in mine}
+        began = time.monotonic()
+        restored = await self._read(known, mine)
+        first = await self.engine.first_offsets([p.tp for p in mine.values()])
+        for number, partition in mine.items():
+            if partition.revoked:
+                continue
+            values, partition.changelog_end = restored[number]
+            partition.state = (
+                kept[number].state
+                if values is None
+                else PartitionState.restored(self.stores, values)
+            )
+            partition.restore_seconds = time.monotonic() - began
+            await self._open(partition, first.get(partition.tp, 0), was_kept=values is None)
 
-    async def _open(self, partition: Partition, state: PartitionState, first: int) -> None:
-        partition.state = state
+    async def _open_writer(self, partition: Partition) -> None:
+        place = Place(self.name, partition.tp, self.changelog)
+        partition.writer = await self.engine.flush.open(place)
+
+    async def _read(
+        self, known: dict[int, int | None], mine: dict[int, Partition]
+    ) -> dict[int, Restored]:
+        def progress(number: int, records: int) -> None:
+            mine[number].restored_records += records
+
+        return await restore(self.engine.settings.bootstrap, self.changelog, known, progress)
+
+    async def reload(self, partition: Partition) -> None:
+        """Read a partition's state from its changelog again: what is not flushed is forgotten."""
+        number = partition.tp.partition
+        values, _ = (await self._read({number: None}, {number: partition}))[number]
+        partition.state = PartitionState.restored(self.stores, values or {})
+
+    async def _open(self, partition: Partition, first: int, *, was_kept: bool) -> None:
+        state = partition.state
         start = state.meta.next_offset if state.meta else first
         if start < first:
             self.engine.metrics.truncated.labels(self.source).inc(first - start)
@@ -286,23 +251,36 @@ class Step:
         await self.engine.seek(partition.tp, start)
         partition.ready = True
         self._wake.set()
-        metrics = self.engine.metrics
-        metrics.restore_seconds.labels(self.source, str(partition.tp.partition)).set(
-            partition.restore_seconds
-        )
         log.info(
-            "%s[%s] restored in %.2f s: %d keys, reading from %d",
-            self.topic, partition.tp.partition, partition.restore_seconds, len(state), start,
+            "%s[%s] %s in %.2f s: %d keys from %d changelog records, reading from %d",
+            self.topic, partition.tp.partition, "kept" if was_kept else "restored",
+            partition.restore_seconds, len(state), partition.restored_records, start,
         )  # fmt: skip
 
     async def revoke(self, numbers: Sequence[int]) -> None:
-        """Give partitions up: what is not flushed is left to the next owner."""
-        gone = [p for n in numbers if (p := self.partitions.pop(n, None)) is not None]
-        for partition in gone:
+        """Give partitions up: what is not flushed is left to the next owner.
+
+        A state that is exactly what was flushed is kept: if the partition comes back, and nobody has
+        written to its changelog meanwhile, it need not be read again.
+        """
+        gone = {n: p for n in numbers if (p := self.partitions.pop(n, None)) is not None}
+        for partition in gone.values():
             partition.revoked = True
-        for partition in gone:
-            async with partition.flushing:  # a flush under way ends first
-                pass
+        if flushes := [p.finishing for p in gone.values() if p.finishing is not None]:
+            await asyncio.wait(flushes)
+        for number, partition in gone.items():
+            if partition.ready and not partition.state.is_dirty and partition.changelog_end >= 0:
+                self._kept[number] = partition
+        await self.close_writers(gone.values())
+
+    async def close_writers(self, partitions: Iterable[Partition]) -> None:
+        """Disconnect what wrote for them; a broker that is away is not waited for."""
+        writers = [p.writer for p in partitions if p.writer is not None]
+        for partition in partitions:
+            partition.writer = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await asyncio.gather(*(w.close() for w in writers), return_exceptions=True)
 
 
 def _first(item: tuple[float, Partition]) -> float:

@@ -8,12 +8,15 @@ of the partition itself (``next_offset``) goes with every flush under a key of i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from models.errors import StateError
 from models.flow import TIMERS, StoreSpec
+
+if TYPE_CHECKING:
+    from _collections_abc import dict_items, dict_values
 
 META_KEY = b"\x00meta"
 
@@ -36,11 +39,13 @@ TIMER_SPEC = StoreSpec(TIMERS, _encode, msgspec.msgpack.Decoder(int).decode)
 class KeyedStore(dict[str, Any]):
     """A dict that knows its dirty keys; reading it costs what a dict costs."""
 
-    __slots__ = ("dirty",)
+    __slots__ = ("before", "dirty", "encode")
 
     def __init__(self, items: Mapping[str, Any] | None = None) -> None:
         super().__init__(items or {})
         self.dirty: set[str] = set()
+        self.before: dict[str, Any] = {}
+        self.encode: Callable[[Any], bytes]
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.dirty.add(key)
@@ -82,6 +87,67 @@ class KeyedStore(dict[str, Any]):
         super().clear()
 
 
+class GuardedStore(KeyedStore):
+    """A store with an undo log: what a key held, encoded, before it was first looked at.
+
+    Values are live objects that folds change in place, so looking is what must be noticed. That costs
+    an encoding per key and batch; therefore a store is guarded only while folds are failing.
+    """
+
+    __slots__ = ()
+
+    def _remember(self, key: str) -> None:
+        if key not in self.before:
+            value = dict.get(self, key, _MISSING)
+            self.before[key] = _MISSING if value is _MISSING else self.encode(value)
+
+    def _remember_all(self) -> None:
+        for key in dict.keys(self):
+            self._remember(key)
+
+    def __getitem__(self, key: str) -> Any:
+        self._remember(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """As ``dict.get``."""
+        self._remember(key)
+        return super().get(key, default)
+
+    def values(self) -> dict_values[str, Any]:
+        """As ``dict.values``."""
+        self._remember_all()
+        return super().values()
+
+    def items(self) -> dict_items[str, Any]:
+        """As ``dict.items``."""
+        self._remember_all()
+        return super().items()
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._remember(key)
+        super().__setitem__(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        self._remember(key)
+        super().__delitem__(key)
+
+    def pop(self, key: str, default: Any = _MISSING) -> Any:
+        """As ``dict.pop``."""
+        self._remember(key)
+        return super().pop(key, default)
+
+    def popitem(self) -> tuple[str, Any]:
+        """As ``dict.popitem``."""
+        self._remember_all()
+        return super().popitem()
+
+    def clear(self) -> None:
+        """As ``dict.clear``."""
+        self._remember_all()
+        super().clear()
+
+
 class PartitionState:
     """All stores of one source partition, and the offset they stand for."""
 
@@ -89,6 +155,7 @@ class PartitionState:
         self.specs = {spec.name: spec for spec in (*specs, TIMER_SPEC)}
         self.stores = {name: KeyedStore() for name in self.specs}
         self.meta: Meta | None = None
+        self._guarded = 0
 
     @classmethod
     def restored(cls, specs: Sequence[StoreSpec], entries: Mapping[bytes, bytes]) -> PartitionState:
@@ -113,6 +180,43 @@ class PartitionState:
                 raise StateError(msg) from exc
             dict.__setitem__(state.stores[name], key, value)
         return state
+
+    # -- undoing what a failed fold did -----------------------------------------------------
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether the changes since the last flush can be undone."""
+        return self._guarded > 0
+
+    def guard(self, flushes: int) -> None:
+        """From here on, and for so many flushes, changes can be undone. The state must be clean."""
+        self._guarded = flushes
+        for name, store in self.stores.items():
+            store.__class__ = GuardedStore
+            store.encode = self.specs[name].encode
+            store.before = {}
+
+    def roll_back(self) -> None:
+        """Undo every change since the last flush."""
+        for name, store in self.stores.items():
+            decode = self.specs[name].decode
+            for key, old in store.before.items():
+                if old is _MISSING:
+                    dict.pop(store, key, None)
+                else:
+                    dict.__setitem__(store, key, decode(old))
+            store.before = {}
+            store.dirty = set()
+
+    def flushed(self) -> None:
+        """What was frozen is durable: it can no longer be undone."""
+        if not self._guarded:
+            return
+        self._guarded -= 1
+        for store in self.stores.values():
+            store.before = {}
+            if not self._guarded:
+                store.__class__ = KeyedStore
 
     @property
     def is_dirty(self) -> bool:
@@ -142,18 +246,11 @@ def _changes(
     name: str, store: KeyedStore, encode: Callable[[Any], bytes]
 ) -> Iterator[tuple[bytes, bytes | None]]:
     prefix = name.encode() + b"\x00"
-    get = store.get
     for key in store.dirty:
-        value = get(key, _MISSING)
+        value = dict.get(store, key, _MISSING)
         yield prefix + key.encode(), None if value is _MISSING else encode(value)
 
 
 def last_values(records: Iterable[tuple[bytes, bytes | None]]) -> dict[bytes, bytes]:
     """The last value of each key of a changelog, deleted keys left out."""
-    values: dict[bytes, bytes] = {}
-    for key, value in records:
-        if value is None:
-            values.pop(key, None)
-        else:
-            values[key] = value
-    return values
+    return {key: value for key, value in dict(records).items() if value is not None}

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 
 from engine.partition import Partition
-from models.flow import Batch, Fold, Output
+from models.flow import Batch, Due, Fold, Output, Record
 
 log = logging.getLogger("backbeat.engine")
 
@@ -22,6 +22,7 @@ class Work:
         self.now = now
         self.fold: Fold | None = None
         self.outputs: Sequence[Output] = ()
+        self.changes: Sequence[tuple[bytes, bytes | None]] = ()
         self.error: str | None = None
 
     def apply(self, fold: Fold) -> None:
@@ -29,7 +30,9 @@ class Work:
         self.fold = fold
         try:
             self.outputs = fold(self.batch, self.partition.state.stores, self.now)
-        except Exception:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # an estimator's native code may panic with one
             self.error = traceback.format_exc(limit=20)
             log.exception(
                 "fold of %s[%s] failed on %d records",
@@ -37,18 +40,15 @@ class Work:
             )  # fmt: skip
 
     def split(self) -> tuple[Work, Work]:
-        """The same work in two halves, in offset order; only for two records or more."""
-        records = self.batch.records
-        middle = len(records) // 2
-        halves = (records[:middle], records[middle:])
-        ends = (records[middle].offset, self.next_offset)
-        first, second = (
-            Work(
-                self.partition,
-                Batch(self.batch.source, self.batch.partition, half, at_end=False),
-                end,
-                self.now,
-            )
-            for half, end in zip(halves, ends, strict=True)
-        )
-        return first, second
+        """The same work in two halves: its records in offset order, or its timers if it has none."""
+        batch, end = self.batch, self.next_offset
+        if not batch.records:
+            middle = len(batch.due) // 2
+            return self._part([], batch.due[:middle], end), self._part([], batch.due[middle:], end)
+        middle = len(batch.records) // 2
+        first, second = batch.records[:middle], batch.records[middle:]
+        return self._part(first, (), second[0].offset), self._part(second, (), end)
+
+    def _part(self, records: Sequence[Record], due: Sequence[Due], end: int) -> Work:
+        batch = Batch(self.batch.source, self.batch.partition, records, at_end=False, due=due)
+        return Work(self.partition, batch, end, self.now)

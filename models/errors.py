@@ -6,6 +6,7 @@ Adapters convert their driver's exceptions to these, ``from exc``.
   x ConfigurationError        a setting, rule or series definition that cannot work
   x TopicMismatchError        a topic exists with another shape than the table says
   x StateError                keyed state that cannot be read back
+  x FencedError               another worker owns a partition that this one was writing for
   x StorageError              a store answered with an error
     + StorageUnavailableError   ... that may pass: try again
   x DeliveryError             a receiver refused a notification
@@ -27,6 +28,10 @@ class TopicMismatchError(BackbeatError):
 
 class StateError(BackbeatError):
     """Keyed state could not be decoded or restored."""
+
+
+class FencedError(BackbeatError):
+    """Another worker owns the partition now; what this one tried to write was refused."""
 
 
 class StorageError(BackbeatError):

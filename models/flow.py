@@ -6,9 +6,9 @@ All times are integer milliseconds since the epoch, UTC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 Headers = tuple[tuple[str, bytes], ...]
 """Kafka headers: ordered pairs, names may repeat."""
@@ -22,6 +22,77 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+
+class Records(Sequence[Record]):
+    """Records as parallel lists: columns for a fold that wants them, a sequence for one that does not.
+
+    A :class:`Record` is made when it is asked for, so what only looks at ``values`` never pays for one.
+    """
+
+    __slots__ = ("headers", "keys", "offsets", "timestamps", "values")
+
+    def __init__(self) -> None:
+        self.offsets: list[int] = []
+        self.timestamps: list[int] = []
+        self.keys: list[bytes | None] = []
+        self.values: list[bytes | None] = []
+        self.headers: list[Headers] = []
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Records:
+        """The same records by column; what is so already is returned as it is."""
+        if isinstance(records, cls):
+            return records
+        made = cls()
+        for record in records:
+            made.append(record)
+        return made
+
+    def append(self, record: Record) -> None:
+        """Add one record."""
+        self.offsets.append(record.offset)
+        self.timestamps.append(record.timestamp)
+        self.keys.append(record.key)
+        self.values.append(record.value)
+        self.headers.append(record.headers)
+
+    def extend(self, other: Records) -> None:
+        """Add all of another's."""
+        self.offsets += other.offsets
+        self.timestamps += other.timestamps
+        self.keys += other.keys
+        self.values += other.values
+        self.headers += other.headers
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __iter__(self) -> Iterator[Record]:
+        return map(Record, self.offsets, self.timestamps, self.keys, self.values, self.headers)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Records: ...
+
+    def __getitem__(self, index: int | slice) -> Record | Records:
+        if isinstance(index, slice):
+            part = Records()
+            part.offsets = self.offsets[index]
+            part.timestamps = self.timestamps[index]
+            part.keys = self.keys[index]
+            part.values = self.values[index]
+            part.headers = self.headers[index]
+            return part
+        return Record(
+            self.offsets[index],
+            self.timestamps[index],
+            self.keys[index],
+            self.values[index],
+            self.headers[index],
+        )
 
 
 class Output(NamedTuple):

@@ -48,6 +48,17 @@ class Settings(BaseSettings):
         ge=1,
         description="Records that make a batch due at once; folding one holds the loop.",
     )
+    flush: Literal["auto", "transactions", "plain"] = Field(
+        "auto",
+        description="How a batch is made durable: transactions (exactly once, Apache Kafka) or plain "
+        "(at least once, any broker); auto takes transactions where the broker has them.",
+    )
+    flush_deadline: float = Field(
+        8.0, gt=0, le=60, description="Seconds a flush may take before the worker leaves (70)."
+    )
+    liveness_seconds: float = Field(
+        120.0, gt=0, description="Liveness fails when a partition with lag stood still for so long."
+    )
     session_timeout: float = Field(10.0, description="Seconds until a silent worker is replaced.")
     group_instance_id: str | None = Field(None, description="Static membership, unique a worker.")
 

@@ -4,12 +4,13 @@ from faust.types import TP
 
 from engine.chunk import Chunk
 from engine.partition import Partition
-from models.flow import TIMERS, Record
+from models.flow import TIMERS, Record, Records
 
 
 def chunk(start, stop, *, offsets=None):
     offsets = range(start, stop) if offsets is None else offsets
-    return Chunk("plays", 0, start, stop, 100, [Record(o, 0, None, b"") for o in offsets])
+    records = Records.of(Record(o, 0, None, b"") for o in offsets)
+    return Chunk("plays", 0, start, stop, 100, records)
 
 
 def ready(position=0):

@@ -42,10 +42,11 @@ async def produce(worker, values):
 
 async def counts(worker):
     """Counts per key and the sum of next offsets, as the changelog has them."""
-    found, _ = await restore(worker.bootstrap, f"{worker.name}-count-changelog", range(4))
+    log = f"{worker.name}-count-changelog"
+    found = await restore(worker.bootstrap, log, dict.fromkeys(range(4)))
     totals, offsets = {}, 0
-    for entries in found.values():
-        for key, value in entries.items():
+    for restored in found.values():
+        for key, value in restored.values.items():
             if key == META_KEY:
                 offsets += msgspec.msgpack.decode(value)[0]
             elif key.startswith(b"counts\x00"):
