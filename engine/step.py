@@ -158,6 +158,8 @@ class Step:
         if partition.buffer:
             if partition.buffered >= settings.flush_records or self.draining:
                 return partition.first_buffered_at  # past: the one that waits longest is first
+            if not partition.buffered:  # only the ends of transactions: no hurry to say so
+                return partition.first_buffered_at + TICK
             return partition.first_buffered_at + settings.flush_interval
         if partition.has_due(self.engine.now()):
             return 0.0
