@@ -161,7 +161,7 @@ class Instance:
         """Merge a late pane where a window can still take it; the kinds that can not.
 
         Grace counts from the watermark of the source partition that noticed it. Windows that are
-        published become pending; those that are still open will be by their first publication.
+        published become pending; those that are still open are revised as soon as they are.
         """
         before = edge - self.size
         refusing: list[Kind] = []
@@ -247,9 +247,11 @@ class Instance:
         return self.is_plays and end <= self.zeros_until
 
     def has_late(self, kind: Kind, end: int) -> bool:
-        """Whether late events are kept for this window."""
-        return self.late_until > end - kind.size and bool(
-            self.late[kind.level].times(end - kind.size, end)
+        """Whether late events are kept for this window, and may publish it."""
+        return (
+            self.late_until > end - kind.size
+            and self.may_revise(kind, end)
+            and bool(self.late[kind.level].times(end - kind.size, end))
         )
 
     def due(self, edge: int) -> list[tuple[int, Kind]]:
@@ -295,9 +297,8 @@ class Instance:
             if blocks.tidied <= reached - plan.hold[level]:
                 blocks.tidy(reached - plan.hold[level])
         for kind, shelf in self.closed.items():
-            limit = reached - max(kind.grace, self.size)
-            if shelf.oldest <= limit:
-                shelf.expire(limit)
+            if shelf.oldest <= reached - kind.grace:
+                shelf.expire(reached - kind.grace)
 
     def next_edge(self, reached: int) -> int:
         """The next time at which something happens to it, if nothing arrives."""
@@ -313,8 +314,7 @@ class Instance:
         edges = [*self.waiting.edges, *(start + self.size for start in self.open)]
         for level, keep in self.plan.keep.items():
             edges += (self.blocks[level].oldest + keep, self.late[level].oldest + keep)
-        for kind, shelf in self.closed.items():
-            edges.append(shelf.oldest + max(kind.grace, self.size))
+        edges += (shelf.oldest + kind.grace for kind, shelf in self.closed.items())
         return -(-min(edges) // self.size) * self.size
 
     @property

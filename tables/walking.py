@@ -102,7 +102,7 @@ class Walk:
         """All that happens to an instance when its watermark gets to ``edge``.
 
         Revisions come before first publications, so that what late events take back is taken back
-        before it is added to.
+        before it is added to. A new window that late events belong to is revised at once.
         """
         for kind, n in it.take_late(edge):
             self._counters.count("late_events_ignored", kind.spec.name, n)
@@ -110,9 +110,10 @@ class Walk:
         if it.pending:
             self._revise(it, it.due(edge))
         has_changed |= it.close(edge)
-        for kind in it.plan.kinds:
-            if edge % kind.slide == 0 and it.is_within_line(kind, edge):
-                self._publish(it, kind, edge)
+        closing = [k for k in it.plan.kinds if edge % k.slide == 0 and it.is_within_line(k, edge)]
+        for kind in closing:
+            self._publish(it, kind, edge)
+        self._revise(it, [(edge, k) for k in closing if it.has_late(k, edge)])
         if has_changed or it.pending:
             self._directory.save(it)
         it.pack(edge)
@@ -124,8 +125,6 @@ class Walk:
             parts = it.on_time(kind, end)
             if parts or it.may_be_empty(end):
                 self._publisher.first(it, kind, end, parts)
-        if it.has_late(kind, end) and it.may_revise(kind, end):
-            it.pending.setdefault(kind, set()).add(end)
 
     def _finish(self, owner: StreamClock | Instance) -> None:
         """Forget a stream that has ended."""
@@ -175,9 +174,10 @@ class Walk:
                 parts = roll.advance(end, partial(it.with_late, kind.level))
             late = it.late[kind.level].event_count(start, end)
             self._publisher.revise(it, kind, end, parts, late)
-            it.pending[kind].discard(end)
-            if not it.pending[kind]:
-                del it.pending[kind]
+            if kind in it.pending:
+                it.pending[kind].discard(end)
+                if not it.pending[kind]:
+                    del it.pending[kind]
 
     def _abandon(self, now: int) -> None:
         for clock in list(self._clocks.values()):
