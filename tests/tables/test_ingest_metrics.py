@@ -122,6 +122,7 @@ def test_a_sample_behind_its_own_series_is_late():
     seen = source.push(metric(edge), metric(edge - 1))
     assert seen.counts(GROUP) == {(480, False): 1, (480, True): 1}
     assert seen.partials[-1].watermark == edge
+    assert [p.noticed for p in seen.partials] == [None, T0 + 9 * MINUTE]
 
 
 def test_a_sample_beyond_grace_goes_to_late():
