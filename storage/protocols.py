@@ -199,7 +199,8 @@ class Queries(Protocol):
 class LatestValues(Protocol):
     """The newest window of each group, for fast reading; a cache, never the truth.
 
-    Newest: the latest start; of two that start together the finer; of one the last revision.
+    Newest: the latest start; of two that start together the finer; of one the version that a sink
+    would keep (more events, then the higher revision).
     """
 
     async def latest(self, tenant: str, groups: Sequence[str]) -> Mapping[str, Window]:

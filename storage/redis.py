@@ -32,11 +32,12 @@ _log = logging.getLogger(__name__)
 _CHUNK = 500  # groups in one script: a few ms in which the server does nothing else
 _DAY = 86_400.0
 
-# KEYS: a hash per group. ARGV: time to live in ms; then per key start, -size, revision, window.
+# KEYS: a hash per group. ARGV: time to live in ms; then per key start, -size, count, revision, window.
 _KEEP_NEWEST = """
 for i, key in ipairs(KEYS) do
-  local at = 1 + (i - 1) * 4
-  local new = {tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])}
+  local at = 1 + (i - 1) * 5
+  local new = {}
+  for n = 1, 4 do new[n] = tonumber(ARGV[at + n]) end
   local old = redis.call('HGET', key, 'order')
   local newer = true
   if old then
@@ -49,8 +50,8 @@ for i, key in ipairs(KEYS) do
     end
   end
   if newer then
-    local order = ARGV[at + 1] .. ' ' .. ARGV[at + 2] .. ' ' .. ARGV[at + 3]
-    redis.call('HSET', key, 'order', order, 'window', ARGV[at + 4])
+    local order = table.concat(ARGV, ' ', at + 1, at + 4)
+    redis.call('HSET', key, 'order', order, 'window', ARGV[at + 5])
     redis.call('PEXPIRE', key, ARGV[1])
   end
 end
