@@ -89,7 +89,7 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
         alerts=AlertReader(queries),
         series=reader,
         overview=OverviewReader(queries, reader),
-        ingest=Ingest(producer, config.time.future, metrics),
+        ingest=Ingest(producer, config, metrics),
         stream=stream,
         readings=ReadingsHub(queries, latest, metrics, clock),
         health=HealthChecker(queries, settings.tenants[0], starters, lag),

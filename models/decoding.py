@@ -252,6 +252,14 @@ _MESSAGES = (
 )
 
 
+def reserved_name(name: str) -> Rejected:
+    """Why a metric is refused that is called like a measure of plays."""
+    return Rejected(
+        "reserved_name",
+        f"metric name {name!r} is a measure of plays; their series would be one: use another name",
+    )
+
+
 def _why(value: bytes, exc: Exception) -> Rejected:
     """The reason and detail of a value that the parser refused."""
     detail = str(exc)[:300]

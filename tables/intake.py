@@ -7,6 +7,7 @@ Here are the reasons that need more than a record's bytes (the others are in ``m
 ``far_future``         more than ``time.future`` ahead of the record's Kafka timestamp, or of now
 ``bad_stream``         a stream name that is not 1 to 64 printable characters
 ``too_many_streams``   the tenant has ``MAX_STREAMS`` streams besides live on this partition
+``reserved_name``      a metric that is called like a measure of plays
 ``endless``            an end marker for the live stream, which has no end
 =====================  ===================================================================
 """

@@ -18,7 +18,8 @@ from api.problems import (
 )
 from api.schemas.ingest import Accepted, RejectedItem
 from api.services.producer import BrokerUnavailableError, EventProducer, Message
-from models.decoding import decode_metrics, decode_plays
+from models.config import SeriesConfig
+from models.decoding import decode_metrics, decode_plays, reserved_name
 from models.events import Event, Metric, Play, Rejected
 from models.series import format_key
 
@@ -54,10 +55,13 @@ METRICS = Kind("metrics", "at", decode_metrics, _metric_key)
 class Ingest:
     """Checks and publishes the events of a request."""
 
-    def __init__(self, producer: EventProducer | None, future: int, metrics: ApiMetrics) -> None:
-        """``future``: ms that an event may be ahead of now; ingest would drop what is further."""
+    def __init__(
+        self, producer: EventProducer | None, series: SeriesConfig, metrics: ApiMetrics
+    ) -> None:
+        """``series`` says what the worker would refuse: what is too early, names that are taken."""
         self._producer = producer
-        self._future = future
+        self._future = series.time.future
+        self._reserved = series.measure_names
         self._metrics = metrics
 
     async def take(
@@ -90,8 +94,8 @@ class Ingest:
             decoded = iter(zip(values, kind.decode(values), strict=True))
             for index, part in enumerate(prepared, begin):
                 value, event = next(decoded) if isinstance(part, bytes) else (b"", part)
-                if not isinstance(event, Rejected) and event.at > now + self._future:
-                    event = self._too_early(event.at - now)
+                if not isinstance(event, Rejected):
+                    event = self._refused(event, now) or event
                 if isinstance(event, Rejected):
                     item = RejectedItem(index=index, reason=event.reason, detail=event.detail)
                     rejected.append(item)
@@ -101,9 +105,14 @@ class Ingest:
             await asyncio.sleep(0)
         return messages, rejected, idempotent
 
-    def _too_early(self, ahead: int) -> Rejected:
-        detail = f"its time is {ahead} ms ahead of now; at most {self._future} are taken"
-        return Rejected("far_future", detail)
+    def _refused(self, event: Event, now: int) -> Rejected | None:
+        """Why the worker would not take a valid event; None where it would."""
+        if isinstance(event, Metric) and event.name in self._reserved:
+            return reserved_name(event.name)
+        if (ahead := event.at - now) > self._future:
+            detail = f"its time is {ahead} ms ahead of now; at most {self._future} are taken"
+            return Rejected("far_future", detail)
+        return None
 
     async def _publish(self, kind: Kind, messages: Sequence[Message]) -> None:
         try:

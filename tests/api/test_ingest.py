@@ -81,6 +81,15 @@ async def test_what_the_worker_would_drop_as_too_early_is_refused(world, client)
     assert [(r["index"], r["reason"]) for r in answer.json()["rejected"]] == [(1, "far_future")]
 
 
+async def test_a_metric_that_is_called_like_a_measure_of_plays_is_refused(world, client):
+    items = [{**SAMPLE, "name": "plays"}, {**SAMPLE, "name": "plays.web"}]
+    answer = await client.post("/api/v1/metrics", json=items)
+    (refused,) = answer.json()["rejected"]
+    assert (refused["index"], refused["reason"]) == (0, "reserved_name")
+    assert "'plays' is a measure of plays" in refused["detail"]
+    assert [m.key for m in world.producer.topics["metrics"]] == [b"demo|plays.web{host=a%2Cb}"]
+
+
 async def test_bad_lines_do_not_hold_up_good_ones(world, client):
     lines = "\n".join(["{", json.dumps(SAMPLE), "nan", json.dumps(SAMPLE)])
     answer = await client.post("/api/v1/metrics", content=lines, headers=LINES)
