@@ -41,7 +41,8 @@ def create_feed(settings: Settings) -> AlertFeed:
     """Alerts as they come: fanned out by Redis where there is one, else from the topic."""
     if settings.redis_url is not None:
         return RedisAlertFeed(_redis_url(settings))
-    return KafkaAlertFeed(settings.bootstrap, settings.topic("alerts"))
+    topics = settings.topic("alerts"), settings.topic("cluster")
+    return KafkaAlertFeed(settings.bootstrap, topics[0], cluster_topic=topics[1])
 
 
 def create_latest(settings: Settings) -> LatestValues | None:

@@ -166,6 +166,22 @@ async def test_a_topic_made_anew_sets_positions_back(store: Store):
         assert await sink.positions() == {("windows", 0): 3}
 
 
+async def test_positions_of_another_cluster_do_not_count(store: Store):
+    if not store.keeps_positions:
+        pytest.skip(f"{store.name} keeps no positions")
+    async with store.opened() as (sink, _):
+        await sink.write(rows(Position("windows", 0, 500))._replace(cluster="old"))
+        assert await sink.positions("old") == {("windows", 0): 500}
+        assert await sink.positions("new") == {}
+        await sink.write(rows(Position("windows", 0, 3))._replace(cluster="new"))
+        assert await sink.positions("new") == {("windows", 0): 3}
+    if store.survives:
+        async with store.opened() as (sink, queries):
+            assert await sink.positions("new") == {("windows", 0): 3}
+            if store.queries_incidents:
+                assert await queries.positions("new") == {("windows", 0): 3}
+
+
 async def test_a_window_that_makes_no_sense_is_counted_and_does_not_stop_the_others(store: Store):
     senseless = window()
     senseless.group = "no key at all"

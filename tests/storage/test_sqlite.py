@@ -281,18 +281,6 @@ async def test_the_writers_thread_leaves_the_loop_alone(path: Path):
         await writing
 
 
-async def test_positions_of_another_cluster_are_kept_apart(path: Path):
-    async with opened(path) as (sink, _):
-        await sink.write(rows(Position("windows", 0, 5)))
-    sink = SqliteSink(path, CONFIG, cluster="other")
-    await sink.open()
-    assert await sink.positions() == {}
-    await sink.write(rows(Position("windows", 0, 1)))
-    await sink.close()
-    async with opened(path) as (sink, queries):
-        assert await sink.positions() == await queries.positions() == {("windows", 0): 5}
-
-
 async def test_a_long_range_visits_only_windows_that_are_there(path: Path):
     async with opened(path) as (sink, queries):
         await sink.write(rows(window(T0 - 5000 * DAY), window(T0)))
