@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaProducer
 
 from models.errors import StorageUnavailableError
 from models.records import to_json
-from storage import kafka_feed
-from storage.cluster import identify
+from storage import cluster, kafka_feed
+from storage.cluster import identify, partitions_of
 from storage.feeds import FeedGapError
 from storage.kafka_feed import KafkaAlertFeed
 from tests.storage.feed_sources import (
@@ -34,6 +34,37 @@ async def test_a_missing_topic_is_waited_for(tansu_server, unique_name: str):
     await create_topic(tansu_server.bootstrap, unique_name)
     await starting
     await patient.stop()
+
+
+async def test_a_topic_that_is_just_being_made_is_followed_whole(any_broker, unique_name: str):
+    names = [f"{unique_name}-{n}" for n in range(5)]
+    feeds = [KafkaAlertFeed(any_broker.bootstrap, name, timeout=60.0) for name in names]
+    starting = [asyncio.create_task(feed.start()) for feed in feeds]
+    for name in names:
+        await create_topic(any_broker.bootstrap, name)
+    await asyncio.gather(*starting)
+    assert [set(feed.nearest(None)) for feed in feeds] == [{0, 1}] * 5
+    for feed in feeds:
+        await feed.stop()
+
+
+class _Forming:
+    """A broker's word on a topic that is being made: not there, there without partitions, whole."""
+
+    def __init__(self) -> None:
+        self.names = iter([[], ["alerts"], ["alerts"]])
+        self.partitions = iter([[], [1, 0]])
+
+    async def list_topics(self) -> list[str]:
+        return next(self.names)
+
+    async def describe_topics(self, _: list[str]) -> list[dict]:
+        return [{"partitions": [{"partition": n} for n in next(self.partitions)]}]
+
+
+async def test_partitions_are_waited_for(monkeypatch):
+    monkeypatch.setattr(cluster, "_LOOK", 0.0)
+    assert await partitions_of(_Forming(), "alerts") == [0, 1]
 
 
 async def test_kafka_records_that_are_no_alert_or_were_aborted_are_passed_over(
