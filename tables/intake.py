@@ -25,7 +25,7 @@ from models.errors import ConfigurationError
 from models.events import Metric, Play, Rejected
 from models.flow import Batch, Output, Record, State, header
 from models.records import LIVE, MAX_DEAD_LETTER_BYTES, LateEvent, to_json
-from models.topics import END_HEADER, FORWARDED_HEADER, STREAM_HEADER
+from models.topics import END_HEADER, EVENT_ID_HEADER, FORWARDED_HEADER, STREAM_HEADER
 from tables import clocks, dedupe, routes
 from tables.clocks import Clocks, Place
 
@@ -307,4 +307,5 @@ def late_event(event: Play | Metric, record: Record, stream: str, top: int, turn
         offset=record.offset,
         value=value if len(value) <= MAX_DEAD_LETTER_BYTES else to_json(event),
     )
-    return Output("late", event.tenant_id.encode(), to_json(late))
+    headers = ((EVENT_ID_HEADER, event.event_id.encode()),) if event.event_id else ()
+    return Output("late", event.tenant_id.encode(), to_json(late), headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterable, Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,9 +20,12 @@ from api.problems import (
 from api.schemas.ingest import Accepted, RejectedItem
 from api.services.producer import BrokerUnavailableError, EventProducer, Message
 from models.config import SeriesConfig
-from models.decoding import decode_metrics, decode_plays, reserved_name
+from models.decoding import MAX_TEXT, decode_metrics, decode_plays, reserved_name
 from models.events import Event, Metric, Play, Rejected
+from models.logs import JOURNAL, Quota
 from models.series import format_key
+
+_journal = logging.getLogger(JOURNAL)
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_ITEMS = 10_000
@@ -62,6 +66,7 @@ class Ingest:
         self._producer = producer
         self._future = series.time.future
         self._reserved = series.measure_names
+        self._quota = Quota()
         self._metrics = metrics
 
     async def take(
@@ -76,6 +81,10 @@ class Ingest:
         messages, rejected, idempotent = await self._check(kind, tenant, items, now)
         for item in rejected:
             self._metrics.events_refused.labels(kind.topic, item.reason).inc()
+            self._write(kind, tenant, items[item.index], item, now)
+        for (_, reason), number in self._quota.left_out(now):
+            _journal.warning("event refused: %d more were not logged", number,
+                             extra={"reason": reason, "left_out": number})  # fmt: skip
         if not messages:
             msg = f"none of the {len(items)} items can be used; the first: {rejected[0].detail}"
             raise InvalidRequestError(msg, extra={"rejected": [r.model_dump() for r in rejected]})
@@ -113,6 +122,18 @@ class Ingest:
             detail = f"its time is {ahead} ms ahead of now; at most {self._future} are taken"
             return Rejected("far_future", detail)
         return None
+
+    def _write(self, kind: Kind, tenant: str, sent: Any, why: RejectedItem, now: int) -> None:
+        """A line in the log for an item that is not published."""
+        if not self._quota.admits(("event refused", why.reason), now):
+            return
+        event_id = sent.get("event_id") if isinstance(sent, dict) else None
+        fields = {
+            "event_id": str(event_id)[:MAX_TEXT] if event_id is not None else None,
+            "reason": why.reason, "detail": why.detail, "topic": kind.topic, "tenant": tenant,
+            "index": why.index,
+        }  # fmt: skip
+        _journal.warning("event refused", extra=fields)
 
     async def _publish(self, kind: Kind, messages: Sequence[Message]) -> None:
         try:
