@@ -36,7 +36,6 @@ from models.settings import Settings
 from storage.factory import create_feed, create_latest, create_queries
 from storage.feeds import AlertFeed
 from storage.protocols import LatestValues, Positioned, Queries
-from storage.redis import RedisLatest
 
 VERSION = "1"
 
@@ -141,7 +140,7 @@ def create_default_api() -> FastAPI:
     series = load_series_config(settings.series_config)
     queries, latest = create_queries(settings, series), create_latest(settings)
     releases: list[Release] = [queries.close]
-    if isinstance(latest, RedisLatest):
+    if latest is not None:
         releases.append(latest.close)
     return create_api(
         settings,
