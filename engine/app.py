@@ -24,7 +24,7 @@ from engine.exits import leave_now
 from engine.flush import Flush
 from engine.follower import Follower
 from engine.global_store import GlobalStore
-from engine.hooks import ChunkConsumer, ChunkTransport, check_sources
+from engine.hooks import ChunkConsumer, ChunkTransport, check_sources, compress_fast
 from engine.metrics import EngineMetrics
 from engine.partition import Partition
 from engine.status import StatusServer
@@ -169,6 +169,7 @@ class EngineApp(faust.App):
 
     def __init__(self, settings: Settings, *, topics: Sequence[Any], **options: Any) -> None:
         check_sources()
+        compress_fast()
         self.settings = settings
         self.topic_table = topics
         self._starters: list[Callable[[], Awaitable[None]]] = []

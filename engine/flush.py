@@ -23,6 +23,7 @@ from aiokafka.partitioner import murmur2
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
+from engine.hooks import fill
 from models.errors import FencedError
 from models.flow import Headers, Output
 from models.settings import Settings
@@ -34,8 +35,10 @@ PLAIN_AT_ONCE = 4
 """Plain flushes under way: they share a producer, which has one batch a partition in flight."""
 
 Change = tuple[bytes, bytes | None]
-Entry = tuple[bytes | None, bytes | None, Headers]
-Grouped = dict[tuple[str, int], list[Entry]]
+Entry = tuple[bytes | None, bytes | None] | tuple[bytes | None, bytes | None, Headers]
+"""Key, value, and headers if there are any."""
+
+Grouped = dict[tuple[str, int], Sequence[Entry]]
 
 
 class Place(NamedTuple):
@@ -119,10 +122,9 @@ class _PlainWriter:
     async def write(
         self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
     ) -> int:
-        entries: list[Entry] = [(k, v, ()) for k, v in changes]
         async with self._turns, asyncio.timeout(self._settings.flush_deadline):
             await _send(self._producer, _by_partition(outputs, self._settings), now)
-            ends = await _send(self._producer, {self._log: entries}, now)
+            ends = await _send(self._producer, {self._log: changes}, now)
         return ends[self._log]
 
     async def close(self) -> None:
@@ -151,7 +153,7 @@ class _TransactionalWriter:
         self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
     ) -> int:
         grouped = _by_partition(outputs, self._settings)
-        grouped[self._log] = [(k, v, ()) for k, v in changes]
+        grouped[self._log] = changes
         offset = {TopicPartition(*self._place.source): OffsetAndMetadata(next_offset, "")}
         try:
             async with asyncio.timeout(self._settings.flush_deadline):
@@ -189,12 +191,12 @@ def _options(settings: Settings) -> Mapping[str, Any]:
 
 
 def _by_partition(outputs: Sequence[Output], settings: Settings) -> Grouped:
-    grouped: Grouped = {}
+    grouped: dict[tuple[str, int], Any] = {}
     names: dict[str, str] = {}
     for topic, key, value, headers, partition in outputs:
         name = names.get(topic) or names.setdefault(topic, settings.topic(topic))
         target = partition_of(key, settings.partitions) if partition is None else partition
-        entry = (key, value, headers)
+        entry = (key, value, headers) if headers else (key, value)
         if (entries := grouped.get((name, target))) is None:
             grouped[name, target] = [entry]
         else:
@@ -207,29 +209,20 @@ async def _send(producer: AIOKafkaProducer, grouped: Grouped, now: int) -> dict[
     futures: list[Any] = []
     sent: list[tuple[tuple[str, int], int]] = []
     for where, entries in grouped.items():
-        builder = producer.create_batch()
-        for entry in entries:
-            if _append(builder, entry, now):
-                continue
-            sent.append((where, builder.record_count()))
-            futures.append(await _send_batch(producer, builder, where))
+        at = 0
+        while at < len(entries):
             builder = producer.create_batch()
-            if not _append(builder, entry, now):
-                msg = f"a record of {len(entry[1] or b'')} bytes for {where[0]} is too large"
+            filled = fill(builder, entries, at, now)
+            if filled == at:
+                msg = f"a record of {len(entries[at][1] or b'')} bytes for {where[0]} is too large"
                 raise MessageSizeTooLargeError(msg)
-        if builder.record_count():
-            sent.append((where, builder.record_count()))
+            sent.append((where, filled - at))
             futures.append(await _send_batch(producer, builder, where))
+            at = filled
     if not futures:
         return {}
     acknowledged = await asyncio.gather(*futures)
     return {where: ack.offset + n for (where, n), ack in zip(sent, acknowledged, strict=True)}
-
-
-def _append(builder: Any, entry: Entry, now: int) -> bool:
-    key, value, headers = entry
-    added = builder.append(timestamp=now, key=key, value=value, headers=list(headers))
-    return added is not None
 
 
 async def _send_batch(producer: AIOKafkaProducer, builder: Any, where: tuple[str, int]) -> Any:
