@@ -13,7 +13,7 @@ from models.config import group_name
 from models.events import Play
 from models.flow import Output
 from models.records import Partial, to_msgpack
-from tables import clocks, eligibility, groups, listeners, profiles, routes
+from tables import cells, clocks, eligibility, groups, listeners, profiles, routes
 from tables.clocks import DAY
 from tables.intake import Taken, Turn, by_stream, late_event
 
@@ -92,7 +92,7 @@ def _sweep(tenant: str, stream: str, name: str, turn: Turn) -> None:
 def _place(
     plays: Sequence[Play], eligible: Sequence[bool], tops: Sequence[int], places: Sequence[int],
     turn: Turn,
-) -> tuple[groups.Plays, list[int]]:  # fmt: skip
+) -> tuple[cells.Plays, list[int]]:  # fmt: skip
     """The plays with their panes, and which of them are older than every window's grace."""
     lateness, grace, pane = turn.place.time.lateness, turn.config.grace, turn.place.pane
     slots: list[int] = []
@@ -108,7 +108,7 @@ def _place(
         else:
             slots.append(groups.slot(start, mark - mark % pane + pane))
             late += within[-1]
-    rows = groups.Plays(
+    rows = cells.Plays(
         list(compress(plays, within)),
         list(compress(eligible, within)),
         list(compress(places, within)),
