@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -22,6 +23,15 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+
+_COLUMNS = {"value": "values", "key": "keys", "timestamp": "timestamps", "headers": "headers"}
+
+
+def column(records: Sequence[Record], field: str) -> Sequence[Any]:
+    """One field of many records: the column itself where the sequence keeps columns, else a new list."""
+    found: Sequence[Any] | None = getattr(records, _COLUMNS[field], None)
+    return list(map(attrgetter(field), records)) if found is None else found
 
 
 class Output(NamedTuple):

@@ -64,11 +64,29 @@ _bucket = lru_cache(maxsize=1 << 14)(sketches.bucket)
 
 
 class Runs(NamedTuple):
-    """Rows sorted by cell: ``order`` of the rows, where each run ``starts``, and its cell."""
+    """Rows sorted by cell: ``order`` of the rows, where each run ``starts``, and its cell.
+
+    ``sorting`` sorts the lines of cells, one after the other; ``order`` is its rows.
+    """
 
     order: Array
     starts: Array
     cells: Array
+    sorting: Array
+
+    @property
+    def counts(self) -> Array:
+        """How many rows each run has."""
+        return np.diff(self.starts, append=len(self.order))
+
+    def sums(self, columns: Sequence[Array]) -> list[list[int]]:
+        """The sums of columns of whole numbers over each run: below 2**53, all are exact."""
+        number = np.empty(len(self.sorting), np.intp)
+        number[self.sorting] = np.repeat(np.arange(len(self.starts)), self.counts)
+        lines = len(self.sorting) // len(columns[0])
+        summed = [np.bincount(number, np.tile(column, lines)) for column in columns]
+        rows: list[list[int]] = np.array(summed).astype(np.int64).T.tolist()
+        return rows
 
 
 def _runs(cells: Array) -> Runs:
@@ -80,13 +98,13 @@ def _runs(cells: Array) -> Runs:
     order = np.argsort(flat, kind="stable")  # a radix sort for 16 bits
     found = flat[order]
     starts = np.flatnonzero(np.concatenate(([True], found[1:] != found[:-1])))
-    return Runs(order % cells.shape[1], starts, found[starts])
+    return Runs(order % cells.shape[1], starts, found[starts], order)
 
 
 def _numbered(values: Sequence[Any]) -> tuple[Array, int]:
     """Each value's number, in the order of their first coming, and how many there are."""
     numbers = {value: i for i, value in enumerate(dict.fromkeys(values))}
-    return np.array([numbers[value] for value in values]), len(numbers)
+    return np.fromiter(map(numbers.__getitem__, values), np.int64, len(values)), len(numbers)
 
 
 _NARROW = 1 << 16
@@ -132,8 +150,8 @@ class _Holds(Column):
         return counts
 
 
-_LIMB = 20
-"""Bits of a limb: a million products of two limbs fit into 64 bits."""
+_LIMB = 16
+"""Bits of a limb: a float holds the sum of 200,000 plays' products of limbs exactly."""
 
 
 class _Moments(Column):
@@ -145,33 +163,26 @@ class _Moments(Column):
         self._values = values
         self._limbs = limbs
         digits = _digits(values, limbs, places)
-        squares = [np.zeros(len(values), np.int64) for _ in range(2 * limbs - 1)]
+        squares = [np.zeros(len(values)) for _ in range(2 * limbs - 1)]
         for i, a in enumerate(digits):
-            for j, b in enumerate(digits):
-                squares[i + j] += a * b
-        self._sums = np.stack([*digits, *squares])
-        self._bits = np.zeros((2, len(values)), np.int64)
-        for i, digit in enumerate(digits):
-            self._bits[i // 3] |= digit << i % 3 * _LIMB
+            squares[2 * i] += a * a
+            for j in range(i):
+                squares[i + j] += 2 * a * digits[j]
+        self._columns = [*digits, *squares]
+        self._spare = _spare(values, places)
 
     def parts(self, runs: Runs) -> list[list[Any]]:
-        sums = np.add.reduceat(self._sums[:, runs.order], runs.starts, axis=1).T.tolist()
-        values = self._values[runs.order]
-        low = np.minimum.reduceat(values, runs.starts).tolist()
-        high = np.maximum.reduceat(values, runs.starts).tolist()
-        bits = np.bitwise_or.reduceat(self._bits[:, runs.order], runs.starts, axis=1).T.tolist()
-        counts = np.diff(runs.starts, append=len(values)).tolist()
-        rows = zip(counts, sums, bits, low, high, strict=True)
-        return [self._part(n, summed, *bit, *ends) for n, summed, bit, *ends in rows]
+        values, spare = self._values[runs.order], self._spare[runs.order]
+        low, high, spare = (
+            reduced.reduceat(column, runs.starts).tolist()
+            for reduced, column in ((np.minimum, values), (np.maximum, values), (np.minimum, spare))
+        )
+        rows = zip(runs.counts.tolist(), runs.sums(self._columns), spare, low, high, strict=True)
+        return [self._part(*row) for row in rows]
 
-    def _part(
-        self, n: int, sums: Sequence[int], low_bits: int, high_bits: int, low: float, high: float
-    ) -> list[Any]:
+    def _part(self, n: int, sums: Sequence[int], spare: int, low: float, high: float) -> list[Any]:
         total = _joined(sums[: self._limbs])
         squares = _joined(sums[self._limbs :])
-        spare = self._places
-        if bits := low_bits | high_bits << 3 * _LIMB:
-            spare = min(spare, (bits & -bits).bit_length() - 1)
         wire = sketches.wire_int
         return [
             n,
@@ -186,13 +197,23 @@ class _Moments(Column):
 def _digits(values: Array, limbs: int, places: int) -> list[Array]:
     """The integers ``values * 2**places`` in limbs, the lowest first; every step is exact."""
     digits = []
-    scale = places - (limbs - 1) * _LIMB
-    left = np.ldexp(values, scale)
+    left = np.ldexp(values, places - (limbs - 1) * _LIMB)
     for _ in range(limbs):
         digit = np.floor(left)
-        digits.append(digit.astype(np.int64))
+        digits.append(digit)
         left = np.ldexp(left - digit, _LIMB)
     return digits[::-1]
+
+
+def _spare(values: Array, places: int) -> Array:
+    """How many of its binary places each value does not need."""
+    if not places:
+        return np.zeros(len(values), np.int64)
+    mantissa, exponent = np.frexp(values)
+    whole = np.ldexp(mantissa, 53).astype(np.int64)
+    zeros = np.frexp((whole & -whole).astype(np.float64))[1].astype(np.int64) - 1
+    found: Array = np.where(whole == 0, places, places - 53 + exponent + zeros)
+    return np.minimum(found, places)
 
 
 def _joined(limbs: Sequence[int]) -> int:
@@ -248,7 +269,7 @@ _PREDICATES: Mapping[str, Callable[[Plays], list[bool]]] = {
     "skipped": lambda rows: [play.skipped for play in rows.plays],
     "offline": lambda rows: [play.offline for play in rows.plays],
 }
-_SHARE_LIMBS, _SHARE_PLACES = 4, 80
+_SHARE_LIMBS, _SHARE_PLACES = 6, 80
 """Binary places of a completion: 53 of a double, and 27 for the smallest, 1 ms of a day."""
 
 _WHOLE_LIMBS = 2
@@ -264,26 +285,31 @@ def _of(rows: Plays, field: str) -> list[Any]:
     ]
 
 
+def _where(rows: Plays, predicate: str | None) -> Array:
+    """Of which plays a predicate holds; None: of all."""
+    n = len(rows.plays)
+    return np.fromiter(_PREDICATES[predicate](rows), bool, n) if predicate else np.ones(n, bool)
+
+
 def _column(rows: Plays, name: str) -> Column:
     kind, field, where = parts.split_name(name)
-    holds = _PREDICATES[where](rows) if where else None
     if field is None:
-        return _Holds(np.array(holds, bool))
+        return _Holds(_where(rows, where))
     values = _of(rows, field)
     chosen = None
-    if holds is not None or None in values:
-        there = [value is not None for value in values]
-        chosen = np.flatnonzero(np.array(there) & (True if holds is None else np.array(holds)))
+    if where or None in values:
+        there = np.array([value is not None for value in values])
+        chosen = np.flatnonzero(there & _where(rows, where))
         values = [values[i] for i in chosen.tolist()]
     if kind == "s":
         shape = (_SHARE_LIMBS, _SHARE_PLACES) if field == "completion" else (_WHOLE_LIMBS, 0)
-        return _Moments(np.array(values, np.float64), chosen, *shape)
+        return _Moments(np.fromiter(values, np.float64, len(values)), chosen, *shape)
     rows_of = np.arange(len(values)) if chosen is None else chosen
     if kind == "q":
-        keys = np.array(list(map(_bucket, values)), np.int64)
+        keys = np.fromiter(map(_bucket, values), np.int64, len(values))
         order = np.argsort(keys, kind="stable")
         return _Buckets(keys[order], keys[order], rows_of[order])
-    numbers, ranks = _registers(np.array(list(map(_hash, values)), np.uint64))
+    numbers, ranks = _registers(np.fromiter(map(_hash, values), np.uint64, len(values)))
     order = np.argsort(numbers << 6 | ranks, kind="stable")
     return _Registers(numbers[order], ranks[order], rows_of[order])
 
@@ -332,7 +358,7 @@ def fold(
 
 def _made(cells: Array, runs: Runs, columns: Sequence[tuple[str, Column]]) -> list[dict[str, Any]]:
     """All parts of each run."""
-    counts = np.diff(runs.starts, append=cells.size).tolist()
+    counts = runs.counts.tolist()
     made: list[dict[str, Any]] = [{parts.EVENTS: n} for n in counts]
     for name, column in columns:
         places: Sequence[int] = range(len(made))
