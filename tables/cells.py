@@ -108,6 +108,8 @@ def _numbered(values: Sequence[Any]) -> tuple[Array, int]:
 
 
 _NARROW = 1 << 16
+_COUNTABLE = 1 << 62
+"""Combinations of tags may be more than 64 bits can count, the plays of a batch are not."""
 
 
 def _beside(lines: Sequence[tuple[Array, int]]) -> Array:
@@ -339,6 +341,8 @@ def fold(
     for group in groups:
         line, size = slots
         for number, kinds in (numbers[tag] for tag in group):
+            if size * kinds >= _COUNTABLE:
+                line, size = _dense(line)
             line, size = line * kinds + number, size * kinds
         lines.append((line, size))
     cells = _beside(lines)

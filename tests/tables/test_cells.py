@@ -78,3 +78,18 @@ def test_more_combinations_than_fit_16_bits_are_kept_apart():
     assert sum(cell.parts["n"] for cell in found["country", "platform"].values()) == len(many)
     assert len(found["source",]) == len(many)
     assert {cell.parts["s:completion"][4] for cell in found["source",].values()} == {0.5}
+
+
+def test_more_combinations_than_fit_64_bits_are_kept_apart():
+    """Four tags and the slot with 2**13 values each: counted in 64 bits, the last two would be one."""
+    n = 1 << 13
+    of = [*range(n), 0, 0]
+    many = [Play("demo", "u", "t", "a", 0, 1, 2, f"p{i}", f"c{i}", f"s{i}", f"x{i}") for i in of]
+    slots = [*range(n), 1, 1 + n // 2]
+    rows = cells.Plays(many, [True] * len(many), list(range(len(many))), slots)
+    tags = ("country", "plan", "platform", "source")
+    found = cells.fold(rows, (tags,), ("n",))[tags]
+    assert {key[0]: cell.parts["n"] for key, cell in found.items() if key[1] == "c0"} == {
+        0: 1, 1: 1, 1 + n // 2: 1,
+    }  # fmt: skip
+    assert len(found) == len(many)
