@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple, overload
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -93,6 +94,15 @@ class Records(Sequence[Record]):
             self.values[index],
             self.headers[index],
         )
+
+
+_COLUMNS = {"value": "values", "key": "keys", "timestamp": "timestamps", "headers": "headers"}
+
+
+def column(records: Sequence[Record], field: str) -> Sequence[Any]:
+    """One field of many records: the column itself where the sequence keeps columns, else a new list."""
+    found: Sequence[Any] | None = getattr(records, _COLUMNS[field], None)
+    return list(map(attrgetter(field), records)) if found is None else found
 
 
 class Output(NamedTuple):

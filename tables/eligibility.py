@@ -57,15 +57,19 @@ def judge(
     """
     changed: dict[str, bytes] = {}
     reasons: list[Reason] = []
+    midnight, prefix = -DAY, ""
     for play, listener, hashed, top in zip(plays, listeners, tracks, tops, strict=True):
         if play.ms_played < ELIGIBLE_MS:
             reasons.append("too_short")
             continue
-        day = play.at // DAY
-        if day < top // DAY - KEPT_DAYS:
+        at = play.at
+        if not 0 <= at - midnight < DAY:  # most plays are of the same day as the one before
+            midnight = at - at % DAY
+            prefix = f"{at // DAY}/"
+        if top - midnight >= DAY and midnight < (top // DAY - KEPT_DAYS) * DAY:
             reasons.append("unknown_too_old")
             continue
-        key = f"{day}/{listener}"
+        key = prefix + listener
         seen = changed.get(key)
         if seen is None:
             seen = store.get(key, b"")

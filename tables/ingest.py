@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from models.decoding import decode_metrics, decode_plays, reserved_name
 from models.events import Metric, Rejected
-from models.flow import Batch, Output, Record, State, StoreSpec
+from models.flow import Batch, Output, Record, State, StoreSpec, column
 from tables import clocks, dedupe, eligibility, groups, metrics, plays, profiles, samples
 from tables.clocks import Place
 from tables.intake import Counters, IngestConfig, Turn, ended, stretches, take
@@ -40,7 +40,7 @@ def fold_plays(batch: Batch, state: State, now: int, config: IngestConfig) -> li
     place = Place(batch.source, batch.partition, config.partials, time, time.pane)
     turn = Turn(batch, state, now, config, place, set())
     outputs: list[Output] = []
-    for stretch in stretches(batch, decode_plays([record.value for record in batch.records])):
+    for stretch in stretches(batch, decode_plays(column(batch.records, "value"))):
         taken, elsewhere = take(stretch, turn, plays.home)
         outputs += elsewhere
         if taken.events:
@@ -79,7 +79,7 @@ def _decoded(batch: Batch, reserved: frozenset[str]) -> list[Metric | Rejected]:
         reserved_name(metric.name)
         if isinstance(metric, Metric) and metric.name in reserved
         else metric
-        for metric in decode_metrics([record.value for record in batch.records])
+        for metric in decode_metrics(column(batch.records, "value"))
     ]
 
 

@@ -23,7 +23,7 @@ from models.config import SeriesConfig
 from models.decoding import dead_letter
 from models.errors import ConfigurationError
 from models.events import Metric, Play, Rejected
-from models.flow import Batch, Output, Record, State, header
+from models.flow import Batch, Output, Record, State, column, header
 from models.records import LIVE, MAX_DEAD_LETTER_BYTES, LateEvent, to_json
 from models.topics import END_HEADER, EVENT_ID_HEADER, FORWARDED_HEADER, STREAM_HEADER
 from tables import clocks, dedupe, routes
@@ -124,11 +124,16 @@ class Turn:
 
 
 class Taken(NamedTuple, Generic[E]):
-    """Events that are to be folded, as columns in offset order."""
+    """Events that are to be folded, as columns in offset order.
+
+    ``homes``: the keys whose partitions they belong to; ``places``: where each stands in ``records``.
+    """
 
     events: list[E]
-    records: list[Record]
+    homes: list[str]
     streams: list[str]
+    places: list[int]
+    records: Sequence[Record]
 
 
 class Stretch(NamedTuple, Generic[E]):
@@ -141,13 +146,14 @@ class Stretch(NamedTuple, Generic[E]):
 
 def stretches(batch: Batch, decoded: Sequence[E | Rejected]) -> Iterator[Stretch[E]]:
     """The batch cut at its end markers, so that what follows one is folded after it."""
-    begin = 0
-    for i, record in enumerate(batch.records):
-        if record.value is None and record.headers and _is_end(record):
-            yield Stretch(batch.records[begin:i], decoded[begin:i], record)
+    records, begin = batch.records, 0
+    values = column(records, "value")
+    for i in [i for i, value in enumerate(values) if value is None]:
+        if _is_end(record := records[i]):
+            yield Stretch(records[begin:i], decoded[begin:i], record)
             begin = i + 1
-    if begin < len(batch.records):
-        yield Stretch(batch.records[begin:], decoded[begin:], None)
+    if begin < len(records):
+        yield Stretch(records[begin:] if begin else records, decoded[begin:], None)
 
 
 def _is_end(record: Record) -> bool:
@@ -184,34 +190,54 @@ def take(
 
     ``home`` gives the key whose partition an event belongs to.
     """
-    config, now = turn.config, turn.now
-    tenants, future = config.tenants, config.series.time.future
+    config, tenants = turn.config, turn.config.tenants
+    records = stretch.records
     open_streams = set(turn.clocks)
-    taken: Taken[E] = Taken([], [], [])
+    stamps = _stamps(records, turn.now)
+    future = config.series.time.future
+    taken: Taken[E] = Taken([], [], [], [], records)
     outputs: list[Output] = []
-    for record, event in zip(stretch.records, stretch.decoded, strict=True):
+    for place, (event, stamp, stream) in enumerate(
+        zip(stretch.decoded, stamps, _streams(records), strict=True)
+    ):
         if isinstance(event, Rejected):
-            outputs.append(turn.reject(record, event))
+            outputs.append(turn.reject(records[place], event))
             continue
-        stream = LIVE
-        if record.headers:
-            stream = header(record.headers, STREAM_HEADER) or LIVE
-        # Topics of the oldest format have no timestamps; and one that claims to be of the future
-        # would let its event carry the whole stream's clock off.
-        stamp = min(record.timestamp, now) if record.timestamp >= 0 else now
         if event.tenant_id not in tenants or event.at > stamp + future or stream != LIVE:
             why = _why_not(event, stream, stamp, config, open_streams)
             if why is not None:
-                outputs.append(turn.reject(record, why))
+                outputs.append(turn.reject(records[place], why))
                 continue
-        if config.forwarding and (moved := _forward(record, home(event), turn)):
+        key = home(event)
+        if config.forwarding and (moved := _forward(records, place, key, turn)):
             turn.count("events_forwarded", "misrouted")
             outputs.append(moved)
-        else:
-            taken.events.append(event)
-            taken.records.append(record)
-            taken.streams.append(stream)
+            continue
+        taken.events.append(event)
+        taken.homes.append(key)
+        taken.streams.append(stream)
+        taken.places.append(place)
     return _without_duplicates(taken, turn), outputs
+
+
+def _stamps(records: Sequence[Record], latest: int) -> Sequence[int]:
+    """The records' timestamps, ``latest`` at most.
+
+    Topics of the oldest format have none; and one that claims to be of the future would let its event
+    carry the whole stream's clock off.
+    """
+    stamps = column(records, "timestamp")
+    if stamps and min(stamps) >= 0 and max(stamps) <= latest:
+        return stamps
+    return [min(stamp, latest) if stamp >= 0 else latest for stamp in stamps]
+
+
+def _streams(records: Sequence[Record]) -> Sequence[str]:
+    """The stream of each record."""
+    headers = column(records, "headers")
+    if not any(headers):
+        return [LIVE] * len(records)
+    return [(header(found, STREAM_HEADER) or LIVE) if found else LIVE for found in headers]
 
 
 def _why_not(
@@ -241,17 +267,20 @@ def _why_not(
     return None
 
 
-def _forward(record: Record, key: str, turn: Turn) -> Output | None:
+def _forward(records: Sequence[Record], place: int, key: str, turn: Turn) -> Output | None:
     """The record for the partition it belongs to, or None if it is to be folded here.
 
     That is: it is there, it was moved before (its new place is right, whatever we think), or it is
     so long that it might not fit a record with one more header.
     """
-    if len(record.value or b"") > MAX_FORWARDED_BYTES:
-        return None
     batch = turn.batch
     target = routes.partition_of(key, turn.config.sources)
-    if target == batch.partition or header(record.headers, FORWARDED_HEADER) is not None:
+    if target == batch.partition:
+        return None
+    record = records[place]
+    if len(record.value or b"") > MAX_FORWARDED_BYTES:
+        return None
+    if header(record.headers, FORWARDED_HEADER) is not None:
         return None
     origin = f"{batch.source}:{batch.partition}:{record.offset}".encode()
     headers = (*record.headers, (FORWARDED_HEADER, origin))
@@ -265,16 +294,23 @@ def _without_duplicates(taken: Taken[E], turn: Turn) -> Taken[E]:
         None if e.event_id is None else dedupe.identity(e.tenant_id, stream, e.event_id)
         for e, stream in zip(taken.events, taken.streams, strict=True)
     ]
-    # A record that claims to come from the future may not take the whole memory with it.
+    # A record that claims to come from the future may not take the whole memory with it; without a
+    # timestamp it came now.
     latest = turn.now + turn.config.series.time.future
-    timestamps = [min(r.timestamp, latest) if r.timestamp >= 0 else turn.now for r in taken.records]
-    fresh = dedupe.find_fresh(hashes, timestamps, taken.records[0].offset, turn.state)
+    found = column(taken.records, "timestamp")
+    stamps = [found[place] for place in taken.places]
+    if min(stamps) < 0 or max(stamps) > latest:
+        stamps = [min(stamp, latest) if stamp >= 0 else turn.now for stamp in stamps]
+    offset = taken.records[taken.places[0]].offset
+    fresh = dedupe.find_fresh(hashes, stamps, offset, turn.state)
     if duplicates := fresh.count(False):
         turn.count("events_dropped", "duplicate", duplicates)
         return Taken(
             list(compress(taken.events, fresh)),
-            list(compress(taken.records, fresh)),
+            list(compress(taken.homes, fresh)),
             list(compress(taken.streams, fresh)),
+            list(compress(taken.places, fresh)),
+            taken.records,
         )
     return taken
 
@@ -290,15 +326,16 @@ def by_stream(taken: Taken[E]) -> Mapping[tuple[str, str], list[int]]:
     return found
 
 
-def late_event(event: Play | Metric, record: Record, stream: str, top: int, turn: Turn) -> Output:
+def late_event(taken: Taken[E], place: int, top: int, turn: Turn) -> Output:
     """The original of an event that is older than every window's grace, the clock being at ``top``.
 
     Of a value so long that it might not fit a record in base64, only the fields that are known.
     """
+    event, record = taken.events[place], taken.records[taken.places[place]]
     value = record.value or b""
     late = LateEvent(
         tenant=event.tenant_id,
-        stream=stream,
+        stream=taken.streams[place],
         at=event.at,
         watermark=top - turn.config.series.time.lateness,
         reason="beyond_grace",

@@ -7,7 +7,7 @@ so on; a round that has few left is not worth its fixed cost and goes play by pl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -97,20 +97,28 @@ def _columns(whose: Sequence[int], rows: Rows) -> Columns:
     plays, tracks, eligible, tops = zip(*rows, strict=True)
     sources, other_source = profiles.SOURCE_CELL, profiles.OTHER_SOURCE
     platforms, other_platform = profiles.PLATFORM_CELL, profiles.OTHER_PLATFORM
+    n = len(plays)
+
+    def ints(values: Iterable[int]) -> Array:
+        return np.fromiter(values, np.int64, n)
+
+    def flags(values: Iterable[bool]) -> Array:
+        return np.fromiter(values, bool, n)
+
     return Columns(
-        np.array(whose),
-        np.array([play.started_at for play in plays]),
-        np.array(tops),
-        np.array([play.ms_played for play in plays]),
-        np.array([play.track_ms for play in plays]),
-        np.array(tracks, np.uint64),
-        np.array([sources.get(play.source, other_source) for play in plays]) - HOURS,
-        np.array([platforms.get(play.platform, other_platform) for play in plays]) - HOURS,
-        np.array([_country(play.country) for play in plays], np.uint16),
-        np.array(eligible),
-        np.array([play.skipped for play in plays]),
-        np.array([play.error is not None for play in plays]),
-        np.array([play.offline for play in plays]),
+        ints(whose),
+        ints([play.started_at for play in plays]),
+        ints(tops),
+        ints([play.ms_played for play in plays]),
+        ints([play.track_ms for play in plays]),
+        np.fromiter(tracks, np.uint64, n),
+        ints([sources.get(play.source, other_source) for play in plays]) - HOURS,
+        ints([platforms.get(play.platform, other_platform) for play in plays]) - HOURS,
+        np.fromiter([_country(play.country) for play in plays], np.uint16, n),
+        flags(eligible),
+        flags([play.skipped for play in plays]),
+        flags([play.error is not None for play in plays]),
+        flags([play.offline for play in plays]),
     )
 
 

@@ -80,12 +80,7 @@ def _fold_series(
         turn.count("events_folded", "late" if slot[1] else "on_time", len(values))
     decided[name] = folded.series
     turn.count("events_folded", "beyond_grace", len(folded.beyond))
-    late = [
-        late_event(
-            taken.events[places[i]], taken.records[places[i]], stream, folded.running[i], turn
-        )
-        for i in folded.beyond
-    ]
+    late = [late_event(taken, places[i], folded.running[i], turn) for i in folded.beyond]
     top = folded.series.top
     made = _written(key, tenant, stream, folded.series, cells, turn)
     return [*made, *late], top, top > before

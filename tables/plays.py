@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from itertools import compress
 from zlib import crc32
 
+import numpy as np
 from msgspec.structs import replace
 
 from models.config import group_name
 from models.events import Play
 from models.flow import Output
 from models.records import Partial, to_msgpack
-from tables import clocks, eligibility, groups, listeners, profiles, routes
+from tables import cells, clocks, eligibility, groups, listeners, profiles, routes
 from tables.clocks import DAY
 from tables.intake import Taken, Turn, by_stream, late_event
 
@@ -37,7 +38,7 @@ def fold(taken: Taken[Play], turn: Turn) -> list[Output]:
         woken += clocks.wake(turn.clocks, name, plays[0].at, turn.place)
         turn.touched.add(name)
         tops = _advance(plays, name, turn)
-        keys = [routes.scoped(home(play), stream) for play in plays]
+        keys = routes.all_scoped([taken.homes[i] for i in places], stream)
         tracks = [crc32(play.track_id.encode()) for play in plays]
         reasons = eligibility.judge(plays, keys, tracks, tops, turn.state[eligibility.COUNTS])
         eligible = [reason == "eligible" for reason in reasons]
@@ -46,9 +47,7 @@ def fold(taken: Taken[Play], turn: Turn) -> list[Output]:
             turn.count("plays_judged", reason, n)
         _sweep(tenant, stream, name, turn)
         rows, beyond = _place(plays, eligible, tops, places, turn)
-        late += [
-            late_event(plays[i], taken.records[places[i]], stream, tops[i], turn) for i in beyond
-        ]
+        late += [late_event(taken, places[i], tops[i], turn) for i in beyond]
         made.append((tenant, stream, groups.fold(rows, turn.config.series)))
     return [*woken, *_partials(made, turn), *late]
 
@@ -92,31 +91,26 @@ def _sweep(tenant: str, stream: str, name: str, turn: Turn) -> None:
 def _place(
     plays: Sequence[Play], eligible: Sequence[bool], tops: Sequence[int], places: Sequence[int],
     turn: Turn,
-) -> tuple[groups.Plays, list[int]]:  # fmt: skip
+) -> tuple[cells.Plays, list[int]]:  # fmt: skip
     """The plays with their panes, and which of them are older than every window's grace."""
     lateness, grace, pane = turn.place.time.lateness, turn.config.grace, turn.place.pane
-    slots: list[int] = []
-    within: list[bool] = []
-    late = 0
-    for play, top in zip(plays, tops, strict=True):
-        at = play.at
-        mark = top - lateness
-        start = at - at % pane
-        within.append(mark - at <= grace)
-        if mark <= at:
-            slots.append(start)
-        else:
-            slots.append(groups.slot(start, mark - mark % pane + pane))
-            late += within[-1]
-    rows = groups.Plays(
-        list(compress(plays, within)),
-        list(compress(eligible, within)),
-        list(compress(places, within)),
-        list(compress(slots, within)),
-    )
-    beyond = [i for i, is_within in enumerate(within) if not is_within]
-    turn.count("events_folded", "on_time", len(rows.slots) - late)
-    turn.count("events_folded", "late", late)
+    at, mark = np.array([play.at for play in plays]), np.array(tops) - lateness
+    slots: list[int] = (at - at % pane).tolist()
+    late = np.flatnonzero(mark > at)
+    for i, edge in zip(late.tolist(), (mark - mark % pane + pane)[late].tolist(), strict=True):
+        slots[i] = groups.slot(slots[i], edge)
+    beyond = np.flatnonzero(mark - at > grace).tolist()
+    rows = cells.Plays(list(plays), list(eligible), list(places), slots)
+    if beyond:
+        within = (mark - at <= grace).tolist()
+        rows = cells.Plays(
+            list(compress(plays, within)),
+            list(compress(eligible, within)),
+            list(compress(places, within)),
+            list(compress(slots, within)),
+        )
+    turn.count("events_folded", "on_time", len(plays) - len(late))
+    turn.count("events_folded", "late", len(late) - len(beyond))
     turn.count("events_folded", "beyond_grace", len(beyond))
     return rows, beyond
 

@@ -5,7 +5,7 @@ Kept apart from the folds because producers, forwarding and tests must all agree
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from struct import Struct
 
@@ -56,6 +56,13 @@ def scoped(key: str, stream: str) -> str:
     if _SEPARATOR in key:  # an odd id must not pass for another stream's
         key = key.replace(_SEPARATOR, " ")
     return key if stream == LIVE else f"{key}{_SEPARATOR}{stream}"
+
+
+def all_scoped(keys: Sequence[str], stream: str) -> Sequence[str]:
+    """:func:`scoped` of many keys of one stream."""
+    if stream == LIVE and _SEPARATOR not in "".join(keys):
+        return keys
+    return [scoped(key, stream) for key in keys]
 
 
 def scope(key: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from models.flow import Batch
 from models.records import decode_flow
 from models.series import parse_key
 from tables import groups, parts
+from tables.cells import hash64
 from tables.ingest import fold_plays
 from tests.tables.ingest_bed import (
     DAY,
@@ -79,7 +80,7 @@ def expected_sums(plays, series=SHIPPED):
             "n:skipped": sum(p["skipped"] for p, _ in mine),
             "s:completion": parts.moments(completion) if completion else None,
             "q:startup_ms": parts.buckets(startup),
-            "d:listener_id": parts.registers([groups.hash64(p["listener_id"]) for p, _ in mine]),
+            "d:listener_id": parts.registers([hash64(p["listener_id"]) for p, _ in mine]),
         }
         out["live", group, pane, late] = {k: v for k, v in made.items() if v}
     return out
@@ -120,8 +121,8 @@ def test_measures_of_any_field_and_predicate_are_made():
     assert set(made) == set(parts.part_names(series.measures))
     assert (made["n"], made["n:offline"], made["s:ms_played"][:2]) == (2, 1, [2, 60_010])
     assert made["q:startup_ms"] == made["q:startup_ms:failed"] == parts.buckets([200])
-    assert made["d:listener_id"] == parts.registers(map(groups.hash64, ["u1", "u2"]))
-    assert made["d:listener_id:skipped"] == parts.registers([groups.hash64("u1")])
+    assert made["d:listener_id"] == parts.registers(map(hash64, ["u1", "u2"]))
+    assert made["d:listener_id:skipped"] == parts.registers([hash64("u1")])
     assert made["s:completion"] == parts.moments([0.5])
 
 
