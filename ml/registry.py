@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ml.baselines import Metronome, ZScore
+from ml.lite import LiteDetector
 from ml.novelty import NoveltyDetector
 from ml.protocol import Detector
 from models.errors import ConfigurationError, StateError
@@ -16,11 +17,13 @@ DEFAULT = "novelty"
 
 _CREATE: dict[str, Callable[[], Detector]] = {
     "novelty": NoveltyDetector,
+    "lite": LiteDetector,
     "zscore": ZScore,
     "metronome": Metronome,
 }
 _LOAD: dict[str, Callable[[list[Any]], Detector]] = {
     NoveltyDetector.name: NoveltyDetector.load,
+    LiteDetector.name: LiteDetector.load,
     ZScore.name: ZScore.load,
     Metronome.name: Metronome.load,
 }
