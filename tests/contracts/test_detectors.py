@@ -1,9 +1,7 @@
 """What every registered detector must do, whatever it thinks of the data."""
 
-import gc
 import math
 import random
-import sys
 from itertools import pairwise
 
 import msgspec
@@ -11,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.nab.contenders import deep_size
 from ml import registry
 from ml.protocol import Detector
 from models.errors import ConfigurationError, StateError
@@ -205,17 +204,3 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 
 def test_time_moves_on_in_the_data():
     assert all(a < b for (_, a), (_, b) in pairwise(noisy_day(10)))
-
-
-def deep_size(thing: object) -> int:
-    """Bytes of an object and all that only it holds; modules, types and code are shared."""
-    seen: set[int] = set()
-    total, waiting = 0, [thing]
-    while waiting:
-        each = waiting.pop()
-        if id(each) in seen or isinstance(each, type) or callable(each):
-            continue
-        seen.add(id(each))
-        total += sys.getsizeof(each)
-        waiting += gc.get_referents(each)
-    return total
