@@ -21,6 +21,7 @@ from ml.context import Context
 from ml.profile import Profile
 from ml.protocol import Verdict, finite
 from ml.rate import Rate, spans, width
+from ml.shape import Shape
 from ml.tail import Tail
 from models.errors import StateError
 
@@ -81,6 +82,7 @@ class NoveltyDetector(base.AnomalyDetector):
         self._band = Band()
         self._profile = Profile()
         self._tail = Tail()
+        self._shape = Shape()
         self._contexts = [Context(buckets) for buckets in _BUCKETS]
         self._rates = [Rate() for _ in _BUCKETS]
         self._last: _Judged | None = None
@@ -99,7 +101,8 @@ class NoveltyDetector(base.AnomalyDetector):
         direction = (value > high) - (value < low)
         tail = self._tail.probability(judged.total)
         parts = tuple(zip(CONTEXTS, judged.parts, strict=True))
-        return Verdict(judged.total, low, high, direction, tail, parts)
+        shape = self._shape.of(value, direction, parts)
+        return Verdict(judged.total, low, high, direction, tail, parts, shape)
 
     def learn(self, value: float, at: int) -> None:
         """Take a value in; ``at`` never goes back.
@@ -120,6 +123,8 @@ class NoveltyDetector(base.AnomalyDetector):
             rate.learn(novelty, short, longs)
         self._level, self._variation = judged.quantities[2:4]
         self._profile.learn(value, at)
+        low, high = self._band.limits()
+        self._shape.learn(value, (value > high) - (value < low) if not settling else 0)
         self._band.learn(value)
         if seen >= self.min_n_samples:
             self._tail.learn(judged.total)
@@ -143,7 +148,7 @@ class NoveltyDetector(base.AnomalyDetector):
         """The state, msgpack: about 2 KB, at most 3 KB."""
         return _encode([
             NAME, self.min_n_samples, self._seen, self._weight, self._level, self._variation,
-            self._band.dump(), self._profile.dump(), self._tail.dump(),
+            self._band.dump(), self._shape.dump(), self._profile.dump(), self._tail.dump(),
             [c.dump() for c in self._contexts], [r.dump() for r in self._rates],
         ])  # fmt: skip
 
@@ -156,11 +161,12 @@ class NoveltyDetector(base.AnomalyDetector):
         """
         try:
             _, min_n_samples, seen, weight, level, variation = state[:6]
-            band, profile, tail, contexts, rates = state[6:]
+            band, shape, profile, tail, contexts, rates = state[6:]
             detector = cls(int(min_n_samples))
             detector._seen, detector._weight = int(seen), float(weight)
             detector._level, detector._variation = float(level), float(variation)
             detector._band = Band(float(band[0]), float(band[1]), int(band[2]), bool(band[3]))
+            detector._shape = Shape(int(shape[0]), float(shape[1]))
             detector._profile, detector._tail = Profile.load(profile), Tail.load(tail)
             detector._contexts = [
                 Context.load(c, buckets) for c, buckets in zip(contexts, _BUCKETS, strict=True)

@@ -15,7 +15,8 @@ class Verdict(NamedTuple):
     ``score``: unbounded surprise, 0 is perfectly normal; None while learning. ``low``/``high``: the
     band it expected (None while learning). ``direction``: sign of value against the band, -1, 0, 1.
     ``tail``: calibrated probability of a surprise this large, or None. ``contributions``: how much
-    each context (name) added to the score.
+    each context (name) added to the score. ``shape``: what it looks like, one of
+    :data:`ml.shape.SHAPES`, "" where the detector does not say.
     """
 
     score: float | None
@@ -24,6 +25,7 @@ class Verdict(NamedTuple):
     direction: int = 0
     tail: float | None = None
     contributions: tuple[tuple[str, float], ...] = ()
+    shape: str = ""
 
 
 class Detector(Protocol):

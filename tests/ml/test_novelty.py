@@ -10,6 +10,7 @@ from river import base
 from ml.band import Band
 from ml.context import CELLS, Context
 from ml.novelty import CONTEXTS, NoveltyDetector
+from ml.protocol import Verdict
 from ml.registry import load
 
 SLIDE = 10_000
@@ -64,7 +65,7 @@ def test_is_a_river_anomaly_detector():
 def test_says_that_it_is_learning_until_it_has_seen_enough():
     detector = NoveltyDetector(min_n_samples=10)
     for i in range(10):
-        assert detector.score(float(i), i * SLIDE) == (None, None, None, 0, None, ())
+        assert detector.score(float(i), i * SLIDE) == Verdict(None, None, None)
         detector.learn(float(i), i * SLIDE)
 
     assert detector.score(5.0, 10 * SLIDE).score is not None
