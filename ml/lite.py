@@ -131,7 +131,6 @@ class LiteDetector(base.AnomalyDetector):
         values, levels, weeks = self._contexts
         total = 0.0
         for context, quantity in ((values, value), (levels, level), (weeks, value - week)):
-            novelty = context.novelty(quantity, 0, weight)
-            total += 1.0 if novelty is None else novelty
+            total += context.novelty(quantity, 0, weight) or 0.0
         self._last = last = (value, at, total / 3.0, level, week)
         return last

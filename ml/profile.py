@@ -10,7 +10,6 @@ from array import array
 from typing import Any
 
 _HOUR = 3_600_000
-_HOURS = (24, 168)
 _RATE = 0.5
 """What an hour full of new values weighs in the mean of that hour: half."""
 
@@ -24,8 +23,8 @@ class Profile:
     __slots__ = ("_at", "_day", "_week")
 
     def __init__(self) -> None:
-        self._day = array("f", [float("nan")] * _HOURS[0])
-        self._week = array("f", [float("nan")] * _HOURS[1])
+        self._day = array("f", [float("nan")] * 24)
+        self._week = array("f", [float("nan")] * 168)
         self._at: int | None = None
 
     def expected(self, at: int, otherwise: float) -> tuple[float, float]:
@@ -41,14 +40,15 @@ class Profile:
 
     def learn(self, value: float, at: int) -> None:
         """Move this hour's means towards a finite value."""
-        value = min(max(value, -_LARGEST), _LARGEST)
-        passed = _HOUR if self._at is None else min(max(at - self._at, 0), _HOUR)
-        self._at = at
-        rate, hour = _RATE * passed / _HOUR, at // _HOUR
-        for means, n in ((self._day, 24), (self._week, 168)):
-            slot = hour % n
-            mean = means[slot]
-            means[slot] = value if mean != mean else mean + rate * (value - mean)  # noqa: PLR0124
+        if not -_LARGEST <= value <= _LARGEST:
+            value = _LARGEST if value > 0 else -_LARGEST
+        last, self._at = self._at, at
+        passed = _HOUR if last is None or at - last >= _HOUR else max(at - last, 0)
+        rate, hour, day, week = _RATE * passed / _HOUR, at // _HOUR, self._day, self._week
+        slot, mean = hour % 24, day[hour % 24]
+        day[slot] = value if mean != mean else mean + rate * (value - mean)  # noqa: PLR0124
+        slot, mean = hour % 168, week[hour % 168]
+        week[slot] = value if mean != mean else mean + rate * (value - mean)  # noqa: PLR0124
 
     def dump(self) -> list[Any]:
         """The state as plain values."""
