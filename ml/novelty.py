@@ -45,7 +45,7 @@ GROWTH = 2.0 ** (1 / _HALF_LIFE)
 
 MAX_WEIGHT = 2.0**16
 LEVEL_RATE = 0.1
-TRUST = 200
+TRUST = 150
 """Points after which half of a surprise is believed: the young are surprised by everything."""
 
 _encode = msgspec.msgpack.Encoder().encode

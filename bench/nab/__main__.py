@@ -113,8 +113,10 @@ def _show(series: Sequence[Series], result: dict[str, Any]) -> None:
         f"at {result['threshold']['standard']:.4g}: {result['found']['standard']} windows found,"
         f" {result['false_points']['standard']} false points"
     )
+    middle = result["steady"]
+    print(f"steady at {middle['threshold']:.4g}: {middle['standard']:.2f} standard")
     for group, score in result["left_out"].items():
-        print(f"  {group}, threshold from the other groups: {score:.2f}")
+        print(f"  {group}, steady threshold of the other groups: {score:.2f}")
     for by, r in result.get("decimated", {}).items():
         print(f"  means of {by}: {r['best']:.2f} at {r['threshold']:.3g}, {r['same']:.2f} at ours")
     for group, r in result["per_group"].items():

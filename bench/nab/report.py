@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.nab.contenders import Contest
 from bench.nab.corpus import Series, results_path
-from bench.nab.scoring import NONE, PROFILES, best, detections, left_out
+from bench.nab.scoring import NONE, PROFILES, best, detections, left_out, steady
 
 
 def report(series: Sequence[Series], contest: Contest, threshold: float | None) -> dict[str, Any]:
@@ -22,6 +22,7 @@ def report(series: Sequence[Series], contest: Contest, threshold: float | None) 
         for label, profile in PROFILES.items()
     }
     at = results["standard"].threshold
+    middle = steady(series, contest.scores, PROFILES["standard"], contest.cooldown)
     files = per_file(series, contest, at)
     others = left_out(series, contest.scores, PROFILES["standard"], contest.cooldown)
     return {
@@ -30,6 +31,7 @@ def report(series: Sequence[Series], contest: Contest, threshold: float | None) 
         "found": {label: r.found for label, r in results.items()},
         "false_points": {label: r.false_points for label, r in results.items()},
         "windows": results["standard"].windows,
+        "steady": {"threshold": middle.threshold, "standard": round(middle.score, 3)},
         "left_out": {group: round(r.score, 3) for group, r in others.items()},
         "us_per_point": contest.us_per_point,
         "bytes_per_series": contest.bytes_per_series,

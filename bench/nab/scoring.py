@@ -6,6 +6,7 @@ score is the sum between that of silence (0) and that of the first point of ever
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -121,9 +122,9 @@ def best(
 
 
 def candidates(series: Sequence[Series], scores: Sequence[Floats]) -> list[float]:
-    """Thresholds worth trying: the highest scores there are, and a hundred quantiles below."""
+    """Thresholds worth trying: the highest scores there are, and four hundred quantiles below."""
     scored = np.concatenate([x[s.probation :] for s, x in zip(series, scores, strict=True)])
-    tail = np.quantile(scored, 1 - np.logspace(-5, -0.5, 100))
+    tail = np.quantile(scored, 1 - np.logspace(-5, -1, 400))
     return sorted({*np.unique(scored)[-200:].tolist(), *tail.tolist()})
 
 
@@ -158,10 +159,34 @@ def _sigmoid(y: Floats) -> Floats:
     return 2 / (1 + np.exp(5 * y)) - 1
 
 
+def steady(
+    series: Sequence[Series], scores: Sequence[Floats], profile: Profile, cooldown: Cooldown
+) -> Result:
+    """The result at the middle of a plateau: best on average over thresholds 4 % around.
+
+    The very best threshold often lies at an edge beyond which a window is lost; data that it was
+    not chosen on lies on either side.
+    """
+    scored = np.concatenate([x[s.probation :] for s, x in zip(series, scores, strict=True)])
+    most = float(scored.max(initial=0.0)) or 1.0
+    least = max(float(np.quantile(scored, 0.95)), most / 100)
+    tried = np.geomspace(least, most, 1 + math.ceil(math.log(most / least) / math.log(1.02)))
+    weights, total = [weigh(s) for s in series], sum(len(s.windows) for s in series)
+    results = []
+    for at in tried.tolist():
+        found = [
+            detections(each, at, s.probation, cooldown)
+            for s, each in zip(series, scores, strict=True)
+        ]
+        results.append(Result(*_reorder(_score(weights, found, profile, total), at), total))
+    padded = np.pad([r.score for r in results], 2, mode="edge")
+    return results[int(np.convolve(padded, np.ones(5) / 5, "valid").argmax())]
+
+
 def left_out(
     series: Sequence[Series], scores: Sequence[Floats], profile: Profile, cooldown: Cooldown
 ) -> dict[str, Result]:
-    """Each group's score with the threshold that serves the *other* groups best."""
+    """Each group's score with the threshold that is steadily best for the *other* groups."""
     groups = [s.name.partition("/")[0] for s in series]
     out = {}
     for group in sorted(set(groups)):
@@ -169,7 +194,8 @@ def left_out(
         rest = [i for i, g in enumerate(groups) if g != group]
         if not rest or not any(series[i].windows for i in ours):
             continue
-        at = best([series[i] for i in rest], [scores[i] for i in rest], profile, cooldown).threshold
+        others = [series[i] for i in rest], [scores[i] for i in rest]
+        at = steady(*others, profile, cooldown).threshold
         mine = [series[i] for i in ours], [scores[i] for i in ours]
         out[group] = best(*mine, profile, cooldown, at)
     return out

@@ -72,6 +72,15 @@ def test_the_best_threshold_is_found(series):
     assert result.score == pytest.approx(scored(series, 450))
 
 
+def test_a_steady_threshold_stays_away_from_the_edge_of_a_plateau(series):
+    scores = np.zeros(1000)
+    scores[420], scores[700] = 2.0, 0.5
+    result = scoring.steady([series], [scores], STANDARD, scoring.Cooldown())
+
+    assert 1.03 * 0.5 < result.threshold < 2.0 / 1.03
+    assert result.score == pytest.approx(scored(series, 420))
+
+
 def test_block_means_keep_the_windows_in_place(series):
     small = nab_corpus.decimate(series, 4)
 
@@ -194,7 +203,7 @@ def test_published_scores_give_the_published_figures(detector):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("detector", "standard", "low_fp", "low_fn", "worst"),
-    [("novelty", 77, 70, 81, 70), ("lite", 74, 69, 78, 66)],
+    [("novelty", 77, 70, 81, 72), ("lite", 74, 69, 78, 66)],
 )
 def test_shipped_detectors_hold_their_scores(detector, standard, low_fp, low_fn, worst):
     corpus = Path(NAB_DIR)
