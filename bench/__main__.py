@@ -5,9 +5,11 @@ from pathlib import Path
 
 
 def main() -> None:
-    for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
+    here = Path(__file__).parent
+    for path in sorted([*here.glob("[a-z]*.py"), *here.glob("[a-z]*/__main__.py")]):
+        name = path.parent.name if path.stem == "__main__" else path.stem
         about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        print(f"python -m bench.{path.stem:14} {about.splitlines()[0] if about else ''}")
+        print(f"python -m bench.{name:14} {about.splitlines()[0] if about else ''}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ import msgspec
 from alerts.conditions import advance
 from alerts.rules import Rule, load_rules
 from alerts.rulestate import RuleState
-from bench.nab import Series, read_corpus
+from bench.nab.corpus import Series, read_corpus
 from ml.registry import create, names
 from models.config import load_series_config
 from models.records import LIVE, Value, Window

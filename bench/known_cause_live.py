@@ -22,7 +22,7 @@ from aiokafka.structs import TopicPartition
 
 from bench.known_cause import compare, count_alerts, shipped_rule, show, spans
 from bench.machine import about
-from bench.nab import Series, read_corpus
+from bench.nab.corpus import Series, read_corpus
 from engine.changelog import read_to_end, reader
 from models.records import Alert, decode_alert
 from tests.support.tansu import TansuServer

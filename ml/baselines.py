@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ml.protocol import Verdict
+from ml.protocol import Verdict, finite
 from models.errors import StateError
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -24,12 +24,12 @@ class Metronome:
 
     def score(self, value: float, at: int) -> Verdict:
         """Judge by the count alone."""
-        _finite(value)
+        finite(value)
         return Verdict(float((self._seen + 1) % self.every == 0), None, None)
 
     def learn(self, value: float, at: int) -> None:
         """Count."""
-        _finite(value)
+        finite(value)
         self._seen += 1
 
     def dump(self) -> bytes:
@@ -63,7 +63,7 @@ class ZScore:
 
     def score(self, value: float, at: int) -> Verdict:
         """Judge a finite value; learning until ``min_n_samples`` were seen."""
-        value = _finite(value)
+        value = finite(value)
         if self._seen < self.min_n_samples:
             return Verdict(None, None, None)
         deviation = math.sqrt(self._variance)
@@ -74,7 +74,7 @@ class ZScore:
 
     def learn(self, value: float, at: int) -> None:
         """Move mean and variance towards a finite value (West's incremental form)."""
-        value = _finite(value)
+        value = finite(value)
         rate = max(self.rate, 1 / (self._seen + 1))
         off = value - self._mean
         self._mean += rate * off
@@ -98,10 +98,3 @@ class ZScore:
             msg = f"state of {cls.name} is damaged: {exc}"
             raise StateError(msg) from exc
         return detector
-
-
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        msg = f"a detector takes finite values, not {value}; keep gaps away from it"
-        raise ValueError(msg)
-    return min(max(float(value), -1e150), 1e150)

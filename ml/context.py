@@ -1,15 +1,15 @@
-"""One context of the novelty detector: how often its cells were visited, and how novel it is lately.
+"""One context of the novelty detectors: how often each of its cells was visited.
 
 A context counts one quantity (a value, a level, a jump ...) in the cells of a power-of-two grid
 that follows the quantity's running range. Cells of twice the size are pairs of cells, so the grid
-coarsens by adding counts and forgets nothing by it. Separate from the detector because all of its
-memory is here.
+coarsens by adding counts and forgets nothing by it. Separate from the detectors because nearly all
+of their memory is here.
 """
 
 from __future__ import annotations
 
-import math
 from array import array
+from math import floor, frexp
 from typing import Any
 
 CELLS = 16
@@ -25,84 +25,43 @@ FAMILIAR = 20
 """Visits to a time of day until what is new in it can surprise: before, everything is."""
 
 _RANGE_BITS = 5
-_EPSILON = 0.01
-"""Novelty that is always expected: a stream that repeats itself for ever would else be infinitely
-surprised by its first new value."""
 
 
 class Context:
-    """Counts of one quantity over cells x ``buckets`` (times of day), and its novelty rates.
+    """Counts of one quantity over cells x ``buckets`` (times of day)."""
 
-    ``short`` and ``long`` are exponentially weighted means of the raw novelty,
-    1 / (1 + visits to the cell).
-    """
-
-    __slots__ = (
-        "_base",
-        "_counts",
-        "_high",
-        "_low",
-        "_scale",
-        "_shift",
-        "_visits",
-        "buckets",
-        "long",
-        "short",
-    )
+    __slots__ = ("_base", "_counts", "_high", "_low", "_scale", "_shift", "_visits", "buckets")
 
     def __init__(self, buckets: int = 1) -> None:
         self.buckets = buckets
-        self.short = 0.0
-        self.long = 0.0
         self._counts = array("f", bytes(4 * CELLS * buckets))
         self._visits = [0] * buckets if buckets > 1 else None
         self._shift: int | None = None
         self._scale = 0.0
-        self._base = self._low = self._high = 0
+        self._base, self._low, self._high = 0, 0, -1  # nothing lies in the range yet
 
-    def novelty(self, quantity: float, bucket: int, weight: float) -> float:
-        """1 for a cell never seen, towards 0 with visits. ``weight`` is what one visit counts now.
+    def novelty(self, quantity: float, bucket: int, weight: float) -> float | None:
+        """1 / (1 + visits to the quantity's cell); ``weight`` is what one visit counts now.
 
-        In a time of day that is not familiar yet, as much as usual.
+        None in a time of day that is not familiar yet, but for the very first value.
         """
-        if self._shift is None:
-            return 1.0
         if self._visits is not None and self._visits[bucket] < FAMILIAR:
-            return self.long
-        cell = math.floor(quantity * self._scale) - self._base
+            return None if self._shift is not None else 1.0
+        cell = floor(quantity * self._scale) - self._base
         if 0 <= cell < CELLS:
-            return 1.0 / (1.0 + self._counts[cell * self.buckets + bucket] / weight)
+            return weight / (weight + self._counts[cell * self.buckets + bucket])
         return 1.0
 
-    def surprise(self, novelty: float, width: float) -> float:
-        """How far the short rate with this novelty lies above the long one, in deviations, >= 0.
-
-        The rate of rare events is close to Poisson; an exponential mean over ``width`` points has
-        the variance rate / (2 width).
-        """
-        short = self.short + (novelty - self.short) / width
-        if short <= self.long:
-            return 0.0
-        return (short - self.long) / math.sqrt((self.long + _EPSILON) / (2.0 * width))
-
-    def learn(
-        self, quantity: float, bucket: int, weight: float, novelty: float, width: float, span: int,
-        *, settling: bool,
-    ) -> None:  # fmt: skip
-        """Count a visit of ``weight`` and move the rates; ``span`` is the long rate's length."""
+    def visit(self, quantity: float, bucket: int, weight: float, *, settling: bool) -> None:
+        """Count a visit of ``weight``; the range may grow at will while the stream settles in."""
         if self._visits is not None and self._visits[bucket] < FAMILIAR:
             self._visits[bucket] += 1
-        self.short += (novelty - self.short) / width
-        self.long += (novelty - self.long) / span
-        if self._shift is None:
-            shift = math.frexp(quantity)[1] - _FIRST if quantity else _SHIFTS[0]
-            self._coarsen_to(min(max(shift, _SHIFTS[0]), _SHIFTS[1]))
-            self._low = self._high = math.floor(quantity * self._scale)
-            self._base = self._low - CELLS // 2
-        elif not self._make_room(math.floor(quantity * self._scale), settling=settling):
-            return
-        cell = math.floor(quantity * self._scale) - self._base
-        self._counts[cell * self.buckets + bucket] += weight
+        cell = floor(quantity * self._scale)
+        if not self._low <= cell <= self._high:
+            if not self._make_room(quantity, settling=settling):
+                return
+            cell = floor(quantity * self._scale)
+        self._counts[(cell - self._base) * self.buckets + bucket] += weight
 
     def age(self, weight: float) -> None:
         """Divide all counts by ``weight``, when what one visit counts starts from 1 again."""
@@ -114,17 +73,14 @@ class Context:
         first = (self._low - self._base) * self.buckets
         last = (self._high - self._base + 1) * self.buckets
         used = self._counts[first:last].tobytes() if self._shift is not None else b""
-        return [
-            self._shift, self._base, self._low, self._high, self.short, self.long, self._visits, used,
-        ]  # fmt: skip
+        return [self._shift, self._base, self._low, self._high, self._visits, used]
 
     @classmethod
     def load(cls, state: list[Any], buckets: int) -> Context:
         """A context that continues as the dumped one; ValueError if the state contradicts itself."""
         context = cls(buckets)
-        shift, base, low, high, short, long, visits, used = state
+        shift, base, low, high, visits, used = state
         context._base, context._low, context._high = int(base), int(low), int(high)
-        context.short, context.long = float(short), float(long)
         if buckets > 1:
             if len(visits) != buckets:
                 raise ValueError("visits do not cover the buckets")
@@ -146,15 +102,20 @@ class Context:
         self._shift = shift
         self._scale = 2.0**-shift
 
-    def _make_room(self, cell: int, *, settling: bool) -> bool:
-        """Extend the grid to an absolute cell; False if it stays outside for now.
+    def _make_room(self, quantity: float, *, settling: bool) -> bool:
+        """Extend the grid to a quantity outside it; False if it stays outside for now.
 
         The range at most doubles a point, so that one wild value does not blind the detector. A
         stream that is settling in, or has been constant so far, has no range to defend.
         """
-        low, high = min(cell, self._low), max(cell, self._high)
-        if low == self._low and high == self._high:
+        if self._shift is None:
+            shift = frexp(quantity)[1] - _FIRST if quantity else _SHIFTS[0]
+            self._coarsen_to(min(max(shift, _SHIFTS[0]), _SHIFTS[1]))
+            self._low = self._high = floor(quantity * self._scale)
+            self._base = self._low - CELLS // 2
             return True
+        cell = floor(quantity * self._scale)
+        low, high = min(cell, self._low), max(cell, self._high)
         free = settling or self._low == self._high
         steps = max(0, (high - low).bit_length() - _RANGE_BITS)
         while (high >> steps) - (low >> steps) >= CELLS:

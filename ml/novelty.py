@@ -1,46 +1,66 @@
 """The detector that ships: the rate of novelty over coarse cells, as a River anomaly detector.
 
 Surprise is not distance from a mean but the rate at which a series visits states it has rarely
-been in, against the rate it usually does: no distribution is assumed, a daily curve becomes normal
-by being repeated, and a noisy series stays calm. What it cannot see is an absence that looks like
-a state it knows well (a quiet hour at the wrong time is seen through the time of day only).
+been in, against the rate it usually does: no distribution is assumed, a daily or weekly curve
+becomes normal by being repeated, and a noisy series stays calm.
+
+Bad at: an absence that looks like a state it knows well (a silence between bursts that lasts too
+long); a third anomaly just like the two before; bursts in a stream that is nearly always nought,
+until it has seen some; values whose fine differences matter less than 1/16 of their range.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 from river import base
 
 from ml.band import Band
 from ml.context import Context
-from ml.protocol import Verdict
+from ml.profile import Profile
+from ml.protocol import Verdict, finite
+from ml.rate import Rate, spans, width
+from ml.shape import Shape
+from ml.tail import Tail
 from models.errors import StateError
 
-NAME = "novelty/1"
+NAME = "novelty/2"
 MIN_SAMPLES = 30
 """Values until the first score."""
 
-CONTEXTS = ("value", "value at this time of day", "level", "variation", "jump")
+CONTEXTS = (
+    "value", "value at this time of day", "level", "variation", "jump",
+    "against this hour of the day", "against this hour of the week",
+)  # fmt: skip
 """What is counted: the value; the value by 3-hour bucket of the UTC day; its exponential mean; its
-mean absolute deviation from that; its distance from the last mean."""
+mean absolute deviation from that; its distance from the last mean; its distances from what the
+hours of the day and of the week usually bring."""
 
-_BUCKETS = (1, 8, 1, 1, 1)
+_BUCKETS = (1, 8, 1, 1, 1, 1, 1)
 _BUCKET_MS = 10_800_000
-_HALF_LIFE = 10_000
-_GROWTH = 2.0 ** (1 / _HALF_LIFE)
+_HALF_LIFE = 5_000
+GROWTH = 2.0 ** (1 / _HALF_LIFE)
 """Counts are forgotten by letting new visits weigh more."""
 
-_MAX_WEIGHT = 2.0**16
-_RATE = 0.1
-_LONG = 800
-_WIDTH = (3.0, 20.0, 0.004)
-"""Points the short rate looks back on: least, most, and share of the points seen."""
+MAX_WEIGHT = 2.0**16
+LEVEL_RATE = 0.1
+TRUST = 150
+"""Points after which half of a surprise is believed: the young are surprised by everything."""
 
-_LARGEST = 1e150
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class _Judged(NamedTuple):
+    """One value seen by all contexts: what :meth:`score` found and :meth:`learn` counts."""
+
+    value: float
+    at: int
+    quantities: tuple[float, ...]
+    bucket: int
+    novelties: list[float | None]
+    parts: list[float]
+    total: float
 
 
 class NoveltyDetector(base.AnomalyDetector):
@@ -60,7 +80,12 @@ class NoveltyDetector(base.AnomalyDetector):
         self._level = 0.0
         self._variation = 0.0
         self._band = Band()
+        self._profile = Profile()
+        self._tail = Tail()
+        self._shape = Shape()
         self._contexts = [Context(buckets) for buckets in _BUCKETS]
+        self._rates = [Rate() for _ in _BUCKETS]
+        self._last: _Judged | None = None
 
     def score(self, value: float, at: int) -> Verdict:
         """Judge a value of the window that starts ``at`` (epoch ms); changes nothing.
@@ -68,21 +93,16 @@ class NoveltyDetector(base.AnomalyDetector):
         Raises:
             ValueError: the value is not finite.
         """
-        value = _finite(value)
+        value = finite(value)
         if self._seen < self.min_n_samples:
             return Verdict(None, None, None)
-        width, weight = self._width(), self._weight
-        share, total = 1.0 / len(CONTEXTS), 0.0
-        parts = []
-        quantities, bucket = self._quantities(value), at // _BUCKET_MS % 8
-        for name, context, quantity in zip(CONTEXTS, self._contexts, quantities, strict=True):
-            novelty = context.novelty(quantity, bucket if context.buckets > 1 else 0, weight)
-            part = share * context.surprise(novelty, width)
-            parts.append((name, part))
-            total += part
+        judged = self._judge(value, at)
         low, high = self._band.limits()
         direction = (value > high) - (value < low)
-        return Verdict(total, low, high, direction, None, tuple(parts))
+        tail = self._tail.probability(judged.total)
+        parts = tuple(zip(CONTEXTS, judged.parts, strict=True))
+        shape = self._shape.of(value, direction, parts)
+        return Verdict(judged.total, low, high, direction, tail, parts, shape)
 
     def learn(self, value: float, at: int) -> None:
         """Take a value in; ``at`` never goes back.
@@ -90,19 +110,28 @@ class NoveltyDetector(base.AnomalyDetector):
         Raises:
             ValueError: the value is not finite.
         """
-        value = _finite(value)
-        width, weight, seen = self._width(), self._weight, self._seen
-        settling, span = seen < MIN_SAMPLES, min(seen + 1, _LONG)
-        quantities, bucket = self._quantities(value), at // _BUCKET_MS % 8
-        for context, quantity in zip(self._contexts, quantities, strict=True):
-            b = bucket if context.buckets > 1 else 0
-            novelty = context.novelty(quantity, b, weight)
-            context.learn(quantity, b, weight, novelty, width, span, settling=settling)
-        _, _, self._level, self._variation, _ = quantities
+        value = finite(value)
+        judged = self._judge(value, at)
+        weight, seen = self._weight, self._seen
+        short, longs = width(seen), spans(seen)
+        settling = seen < MIN_SAMPLES
+        for context, rate, quantity, novelty in zip(
+            self._contexts, self._rates, judged.quantities, judged.novelties, strict=True
+        ):
+            bucket = judged.bucket if context.buckets > 1 else 0
+            context.visit(quantity, bucket, weight, settling=settling)
+            rate.learn(novelty, short, longs)
+        self._level, self._variation = judged.quantities[2:4]
+        self._profile.learn(value, at)
+        low, high = self._band.limits()
+        self._shape.learn(value, (value > high) - (value < low) if not settling else 0)
         self._band.learn(value)
+        if seen >= self.min_n_samples:
+            self._tail.learn(judged.total)
+        self._last = None
         self._seen += 1
-        self._weight *= _GROWTH
-        if self._weight > _MAX_WEIGHT:
+        self._weight *= GROWTH
+        if self._weight > MAX_WEIGHT:
             for context in self._contexts:
                 context.age(self._weight)
             self._weight = 1.0
@@ -116,10 +145,11 @@ class NoveltyDetector(base.AnomalyDetector):
         self.learn(x["value"], x["at"])
 
     def dump(self) -> bytes:
-        """The state, msgpack: about 0.5 KB, at most 1 KB."""
+        """The state, msgpack: about 2 KB, at most 3 KB."""
         return _encode([
             NAME, self.min_n_samples, self._seen, self._weight, self._level, self._variation,
-            self._band.dump(), [c.dump() for c in self._contexts],
+            self._band.dump(), self._shape.dump(), self._profile.dump(), self._tail.dump(),
+            [c.dump() for c in self._contexts], [r.dump() for r in self._rates],
         ])  # fmt: skip
 
     @classmethod
@@ -130,35 +160,44 @@ class NoveltyDetector(base.AnomalyDetector):
             StateError: the state is not one of this version.
         """
         try:
-            _, min_n_samples, seen, weight, level, variation, band, contexts = state
+            _, min_n_samples, seen, weight, level, variation = state[:6]
+            band, shape, profile, tail, contexts, rates = state[6:]
             detector = cls(int(min_n_samples))
             detector._seen, detector._weight = int(seen), float(weight)
             detector._level, detector._variation = float(level), float(variation)
             detector._band = Band(float(band[0]), float(band[1]), int(band[2]), bool(band[3]))
+            detector._shape = Shape(int(shape[0]), float(shape[1]))
+            detector._profile, detector._tail = Profile.load(profile), Tail.load(tail)
             detector._contexts = [
                 Context.load(c, buckets) for c, buckets in zip(contexts, _BUCKETS, strict=True)
             ]
+            detector._rates = [Rate.load(r) for r, _ in zip(rates, _BUCKETS, strict=True)]
         except (TypeError, ValueError, LookupError) as exc:
             msg = f"state of {NAME} is damaged: {exc}"
             raise StateError(msg) from exc
         return detector
 
-    def _width(self) -> float:
-        least, most, share = _WIDTH
-        return min(most, max(least, share * self._seen))
+    def _judge(self, value: float, at: int) -> _Judged:
+        """The value seen by all contexts; remembered, for it is scored and then learned."""
+        last = self._last
+        if last is not None and last.value == value and last.at == at:
+            return last
+        quantities, bucket = self._quantities(value, at), at // _BUCKET_MS % 8
+        seen, weight, span = self._seen, self._weight, width(self._seen)
+        trust = seen / (seen + TRUST) / len(CONTEXTS)
+        novelties, parts = [], []
+        for context, rate, quantity in zip(self._contexts, self._rates, quantities, strict=True):
+            novelty = context.novelty(quantity, bucket if context.buckets > 1 else 0, weight)
+            novelties.append(novelty)
+            parts.append(trust * rate.surprise(novelty, span))
+        self._last = _Judged(value, at, quantities, bucket, novelties, parts, sum(parts))
+        return self._last
 
-    def _quantities(self, value: float) -> tuple[float, float, float, float, float]:
+    def _quantities(self, value: float, at: int) -> tuple[float, ...]:
         """What each context counts, were ``value`` learned."""
-        level = self._level if self._seen else value
-        rate = max(_RATE, 1.0 / (self._seen + 1))
-        jump = value - level
+        before = self._level if self._seen else value
+        rate = max(LEVEL_RATE, 1.0 / (self._seen + 1))
+        jump = value - before
         variation = self._variation + rate * (abs(jump) - self._variation)
-        return value, value, level + rate * jump, variation, jump
-
-
-def _finite(value: float) -> float:
-    value = float(value)
-    if not math.isfinite(value):
-        msg = f"a detector takes finite values, not {value}; keep gaps away from it"
-        raise ValueError(msg)
-    return min(max(value, -_LARGEST), _LARGEST)
+        day, week = self._profile.expected(at, before)
+        return value, value, before + rate * jump, variation, jump, value - day, value - week

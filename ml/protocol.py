@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, Protocol
+
+LARGEST = 1e150
+"""Values are judged as if they were not beyond this, so that they may be squared."""
 
 
 class Verdict(NamedTuple):
@@ -11,7 +15,8 @@ class Verdict(NamedTuple):
     ``score``: unbounded surprise, 0 is perfectly normal; None while learning. ``low``/``high``: the
     band it expected (None while learning). ``direction``: sign of value against the band, -1, 0, 1.
     ``tail``: calibrated probability of a surprise this large, or None. ``contributions``: how much
-    each context (name) added to the score.
+    each context (name) added to the score. ``shape``: what it looks like, one of
+    :data:`ml.shape.SHAPES`, "" where the detector does not say.
     """
 
     score: float | None
@@ -20,6 +25,7 @@ class Verdict(NamedTuple):
     direction: int = 0
     tail: float | None = None
     contributions: tuple[tuple[str, float], ...] = ()
+    shape: str = ""
 
 
 class Detector(Protocol):
@@ -30,7 +36,7 @@ class Detector(Protocol):
     """
 
     name: str
-    """The name it is configured by, with its state's version: ``novelty/1``."""
+    """The name it is configured by, with its state's version: ``novelty/2``."""
 
     def score(self, value: float, at: int) -> Verdict:
         """Judge a value of the window that starts ``at`` (epoch ms). Changes nothing."""
@@ -43,3 +49,12 @@ class Detector(Protocol):
     def dump(self) -> bytes:
         """Explicit, versioned state (msgpack; no pickle)."""
         ...
+
+
+def finite(value: float) -> float:
+    """The value, within what may be squared; ValueError if it is not finite."""
+    value = float(value)
+    if not math.isfinite(value):
+        msg = f"a detector takes finite values, not {value}; keep gaps away from it"
+        raise ValueError(msg)
+    return min(max(value, -LARGEST), LARGEST)

@@ -8,41 +8,51 @@ from typing import Any
 import msgspec
 
 from ml.baselines import Metronome, ZScore
+from ml.classics import GaussianDetector, HoltWintersResidual, RobustZScore
+from ml.directed import DirectedDetector
+from ml.ensemble import EnsembleDetector
+from ml.lite import LiteDetector
 from ml.novelty import NoveltyDetector
 from ml.protocol import Detector
+from ml.trees import HalfSpaceTreesDetector
 from models.errors import ConfigurationError, StateError
 
 DEFAULT = "novelty"
 
-_CREATE: dict[str, Callable[[], Detector]] = {
-    "novelty": NoveltyDetector,
-    "zscore": ZScore,
-    "metronome": Metronome,
-}
+_KINDS: dict[str, type[Any]] = {
+    kind.name.partition("/")[0]: kind
+    for kind in (
+        NoveltyDetector, LiteDetector, HalfSpaceTreesDetector, RobustZScore, HoltWintersResidual,
+        GaussianDetector, EnsembleDetector, ZScore, Metronome,
+    )
+}  # fmt: skip
 _LOAD: dict[str, Callable[[list[Any]], Detector]] = {
-    NoveltyDetector.name: NoveltyDetector.load,
-    ZScore.name: ZScore.load,
-    Metronome.name: Metronome.load,
+    kind.name: kind.load for kind in _KINDS.values()
 }
 _decode = msgspec.msgpack.Decoder(list).decode
 
 
 def names() -> list[str]:
     """The names that :func:`create` takes, sorted."""
-    return sorted(_CREATE)
+    return sorted(_KINDS)
 
 
-def create(name: str = DEFAULT) -> Detector:
+def create(name: str = DEFAULT, direction: str = "any", minimum: float = 0.0) -> Detector:
     """A new detector, by its name with or without its state's version.
 
+    ``direction`` and ``minimum`` limit what it speaks of: see :class:`ml.directed.DirectedDetector`.
+
     Raises:
-        ConfigurationError: there is none of that name.
+        ConfigurationError: there is none of that name, or no such direction.
     """
-    maker = _CREATE.get(name) or (_CREATE[name.partition("/")[0]] if name in _LOAD else None)
-    if maker is None:
+    kind = _KINDS.get(name) or (_KINDS[name.partition("/")[0]] if name in _LOAD else None)
+    if kind is None:
         msg = f"there is no detector {name!r}; there are {', '.join(names())}"
         raise ConfigurationError(msg)
-    return maker()
+    detector: Detector = kind()
+    if direction == "any" and not minimum:
+        return detector
+    return DirectedDetector(detector, direction, minimum)
 
 
 def load(state: bytes) -> Detector:
@@ -57,6 +67,8 @@ def load(state: bytes) -> Detector:
         msg = f"detector state of {len(state)} bytes is not msgpack: {exc}"
         raise StateError(msg) from exc
     name = values[0] if values else None
+    if name == DirectedDetector.name:
+        return DirectedDetector.load(values, load)
     maker = _LOAD.get(name) if isinstance(name, str) else None
     if maker is None:
         msg = f"detector state is of {name!r}; this program reads {', '.join(sorted(_LOAD))}"

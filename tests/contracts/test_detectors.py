@@ -1,22 +1,40 @@
 """What every registered detector must do, whatever it thinks of the data."""
 
-import gc
+import inspect
 import math
 import random
-import sys
 from itertools import pairwise
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from river import base
+from river.checks import common
 
+from bench.nab.contenders import deep_size
 from ml import registry
 from ml.protocol import Detector
 from models.errors import ConfigurationError, StateError
 
 MINUTE = 60_000
 MAX_BYTES = 18 * 1024
+
+# Those that need other features than a value and its time, or a label, do not apply.
+CHECKS_OF_RIVER = [
+    common.check_repr, common.check_str, common.check_tags, common.check_doc,
+    common.check_clone_same_class, common.check_clone_is_idempotent,
+    common.check_clone_changes_memory_addresses, common.check_clone_with_new_params_applies,
+    common.check_init_has_default_params_for_tests,
+    common.check_init_default_params_are_not_mutable, common.check_get_params_matches_signature,
+    common.check_mutate_can_be_idempotent, common.check_repr_roundtrips_clone,
+    common.check_pickling_supports_roundtrip, common.check_pickling, common.check_learn_one,
+    common.check_shuffle_features_no_impact, common.check_clone_is_independent,
+    common.check_predict_one_before_any_learn, common.check_no_state_aliasing_with_input,
+]  # fmt: skip
+
+# The baselines are none: nobody would put them into a pipeline.
+ESTIMATORS = [n for n in registry.names() if isinstance(registry.create(n), base.AnomalyDetector)]
 
 every_detector = pytest.mark.parametrize("name", registry.names())
 
@@ -189,6 +207,68 @@ def test_a_damaged_state_is_refused(name):
         registry.load(msgspec.msgpack.encode([state[0], *("x" for _ in state[1:])]))
 
 
+@every_detector
+@pytest.mark.parametrize("scale", [1e-120, 1e-6, 1e9, 1e140])
+def test_huge_and_tiny_magnitudes_are_judged_as_others_are(name, scale):
+    if name == "metronome":
+        pytest.skip("does not look")
+    detector, draw, usual = registry.create(name), random.Random(4), []
+    for i in range(1200):
+        value = draw.gauss(10, 1) * scale
+        score = detector.score(value, i * MINUTE).score or 0.0
+        usual += [score] if i > 800 else []
+        detector.learn(value, i * MINUTE)
+
+    assert detector.score(40.0 * scale, 1200 * MINUTE).score > max(usual)
+
+
+@every_detector
+def test_missing_samples_and_irregular_spacing_are_no_news(name):
+    """A third of the samples missing, the others early or late, and one hole of three days."""
+    if name == "metronome":
+        pytest.skip("does not look")
+    detector, draw, at, after = registry.create(name), random.Random(12), 0, []
+    for i in range(1500):
+        at += draw.choice([1, 1, 1, 2, 2, 3]) * MINUTE + draw.randrange(MINUTE)
+        at += 3 * 24 * 60 * MINUTE if i == 1000 else 0
+        value = draw.gauss(50, 2)
+        score = detector.score(value, at).score
+        after += [score] if i >= 1000 else []
+        detector.learn(value, at)
+
+    assert sorted(after)[len(after) // 2] < 1.5
+    assert detector.score(500.0, at + MINUTE).score > sorted(after)[-5]
+
+
+@every_detector
+def test_samples_of_the_same_instant_are_survived(name):
+    detector = registry.create(name)
+    for i in range(200):
+        detector.learn(float(i % 5), i // 3 * MINUTE)
+
+    assert registry.load(detector.dump()).dump() == detector.dump()
+    assert math.isfinite(detector.score(2.0, 66 * MINUTE).score or 0.0)
+
+
+@every_detector
+def test_a_counter_that_resets_is_survived(name):
+    detector = registry.create(name)
+    for i in range(3000):
+        value = float(i % 700) * 1e6
+        score = detector.score(value, i * MINUTE).score
+        assert score is None or (math.isfinite(score) and score >= 0)
+        detector.learn(value, i * MINUTE)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("check", CHECKS_OF_RIVER, ids=lambda c: c.__name__)
+def test_river_accepts_it_as_an_estimator(name, check):
+    detector = registry.create(name)
+    takes_data = len(inspect.signature(check).parameters) > 1
+    data = [({"value": value, "at": at}, None) for value, at in noisy_day(120)]
+    check(detector, data) if takes_data else check(detector)
+
+
 @pytest.mark.parametrize(
     "state",
     [b"", b"\xc1", b"\x80", msgspec.msgpack.encode([]), msgspec.msgpack.encode(["novelty/99"])],
@@ -205,17 +285,3 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 
 def test_time_moves_on_in_the_data():
     assert all(a < b for (_, a), (_, b) in pairwise(noisy_day(10)))
-
-
-def deep_size(thing: object) -> int:
-    """Bytes of an object and all that only it holds; modules, types and code are shared."""
-    seen: set[int] = set()
-    total, waiting = 0, [thing]
-    while waiting:
-        each = waiting.pop()
-        if id(each) in seen or isinstance(each, type) or callable(each):
-            continue
-        seen.add(id(each))
-        total += sys.getsizeof(each)
-        waiting += gc.get_referents(each)
-    return total

@@ -1,0 +1,132 @@
+"""The Numenta Anomaly Benchmark: detectors on a copy of its corpus, at one threshold for all.
+
+    python -m bench.nab --corpus DIR [--groups G ...] [--detector NAME] [--threshold best|T]
+                        [--decimate 2 3] [--json OUT] [--emit DIR] [--plots DIR]
+
+The corpus is not shipped (see bench/nab/corpus.py). NAME is one of ours, ``river:HalfSpaceTrees``
+and other detectors of River as shipped, or one of the corpus' published results. Every run prints
+the trivial baselines beside it. A surprise becomes a detection by the threshold and a quiet time
+after each, the one of ``reopen = "auto"``; published scores count at every point, as in NAB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.machine import about
+from bench.nab.contenders import Contest, enter
+from bench.nab.corpus import Series, decimate, read_corpus
+from bench.nab.pictures import draw
+from bench.nab.report import emit, report
+from bench.nab.scoring import PROFILES, best
+
+BASELINES = ("zscore", "metronome")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = _arguments(arguments)
+    try:
+        series = read_corpus(args.corpus, args.groups)
+        threshold = None if args.threshold == "best" else float(args.threshold)
+        contest = enter(args.detector, args.corpus, series, args.workers)
+    except (OSError, ValueError) as exc:
+        print(f"bench.nab: {exc}", file=sys.stderr)
+        return 2
+    result = {"detector": args.detector, **report(series, contest, threshold)}
+    at = result["threshold"]["standard"]
+    if args.decimate:
+        result["decimated"] = _decimated(args, series, at)
+    result["baselines"] = {
+        name: report(series, enter(name, args.corpus, series, args.workers), None)["scores"]
+        for name in BASELINES
+        if name != args.detector
+    }
+    _show(series, result)
+    _write(args, series, contest, result, at)
+    return 0
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    about_us = (__doc__ or "").split("\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m bench.nab", description=about_us)
+    parser.add_argument("--corpus", type=Path, required=True, help="a copy of NAB")
+    parser.add_argument(
+        "--groups", nargs="*", default=[], help="only these (default: all there are)"
+    )
+    parser.add_argument("--detector", default="novelty", help="ours, river:NAME, or published")
+    parser.add_argument("--threshold", default="best", help="'best' for the corpus, or a number")
+    parser.add_argument(
+        "--decimate", nargs="*", type=int, default=[], help="also on means of so many points"
+    )
+    parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 4))
+    parser.add_argument("--json", type=Path, help="also write the results there")
+    parser.add_argument("--emit", type=Path, help="also write NAB results files there")
+    parser.add_argument("--plots", type=Path, help="also draw a page for each file there")
+    return parser.parse_args(arguments)
+
+
+def _decimated(
+    args: argparse.Namespace, series: Sequence[Series], at: float
+) -> dict[str, dict[str, float]]:
+    """Standard scores on block means: at their own best threshold, and at the corpus'."""
+    out, standard = {}, PROFILES["standard"]
+    for by in args.decimate:
+        copies = [decimate(s, by) for s in series]
+        contest = enter(args.detector, args.corpus, copies, args.workers)
+        own = best(copies, contest.scores, standard, contest.cooldown)
+        same = best(copies, contest.scores, standard, contest.cooldown, at)
+        out[str(by)] = {
+            "best": round(own.score, 3), "threshold": own.threshold, "same": round(same.score, 3),
+        }  # fmt: skip
+    return out
+
+
+def _write(
+    args: argparse.Namespace,
+    series: Sequence[Series],
+    contest: Contest,
+    result: dict[str, Any],
+    at: float,
+) -> None:
+    if args.json:
+        text = json.dumps({"about": about(), **result}, indent=1)
+        args.json.write_text(text + "\n", encoding="utf-8")
+    if args.emit:
+        emit(args.emit, args.detector, series, contest, at)
+    if args.plots:
+        draw(args.plots, args.detector, series, contest, at)
+
+
+def _show(series: Sequence[Series], result: dict[str, Any]) -> None:
+    points = sum(len(s.values) for s in series)
+    print(f"{len(series)} files, {points:,} points, {result['windows']} labelled windows")
+    print(f"{'detector':24} {'standard':>9} {'low FP':>9} {'low FN':>9}")
+    for name, scores in {result["detector"]: result["scores"], **result["baselines"]}.items():
+        print(f"{name:24} " + " ".join(f"{scores[label]:9.2f}" for label in PROFILES))
+    print(
+        f"at {result['threshold']['standard']:.4g}: {result['found']['standard']} windows found,"
+        f" {result['false_points']['standard']} false points"
+    )
+    middle = result["steady"]
+    print(f"steady at {middle['threshold']:.4g}: {middle['standard']:.2f} standard")
+    for group, score in result["left_out"].items():
+        print(f"  {group}, steady threshold of the other groups: {score:.2f}")
+    for by, r in result.get("decimated", {}).items():
+        print(f"  means of {by}: {r['best']:.2f} at {r['threshold']:.3g}, {r['same']:.2f} at ours")
+    for group, r in result["per_group"].items():
+        print(
+            f"  {group}: {r['found']}/{r['windows']} windows, {r['inside']}/{r['alerts']} alerts"
+            " inside one"
+        )
+    if result["us_per_point"] is not None:
+        print(f"{result['us_per_point']} µs a point, {result['bytes_per_series']:,} bytes a series")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

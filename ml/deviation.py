@@ -1,0 +1,95 @@
+"""What detectors by distance from an expectation have in common: expect, judge, take in, dump.
+
+Subclasses say what they expect and how far values usually lie from it. Such detectors are easy to
+explain and quick to warm up; beside novelty they are weak where values have no one centre.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import msgspec
+from river import base
+
+from ml.protocol import Verdict, finite
+from models.errors import StateError
+
+MIN_SAMPLES = 50
+REACH = 3.0
+"""Half the band's width, in the detector's own deviations."""
+
+_SUDDEN = 100.0
+"""Deviations of a first change after nothing but the same value; a quotient would be infinite."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class DeviationDetector(base.AnomalyDetector):
+    """Distance from what was expected, in usual distances; see :class:`ml.protocol.Detector`."""
+
+    name: ClassVar[str]
+
+    def __init__(self, min_n_samples: int = MIN_SAMPLES) -> None:
+        self.min_n_samples = min_n_samples
+        self._seen = 0
+
+    def score(self, value: float, at: int) -> Verdict:
+        """Judge a finite value; learning until ``min_n_samples`` were seen."""
+        value = finite(value)
+        if self._seen < self.min_n_samples:
+            return Verdict(None, None, None)
+        centre, scale = self._expected(at)
+        off = abs(value - centre)
+        deviations = off / scale if scale > 0 else (_SUDDEN if off else 0.0)
+        low, high = centre - REACH * scale, centre + REACH * scale
+        surprise, tail = self._weigh(min(deviations, 1e300))
+        return Verdict(surprise, low, high, (value > high) - (value < low), tail)
+
+    def learn(self, value: float, at: int) -> None:
+        """Take a finite value in; ``at`` never goes back."""
+        self._take(finite(value), at)
+        self._seen += 1
+
+    def score_one(self, x: dict[Any, Any]) -> float:
+        """River's form of :meth:`score`: 0.0 while learning."""
+        return self.score(x["value"], x["at"]).score or 0.0
+
+    def learn_one(self, x: dict[Any, Any]) -> None:
+        """River's form of :meth:`learn`."""
+        self.learn(x["value"], x["at"])
+
+    def dump(self) -> bytes:
+        """The state, msgpack."""
+        return _encode([self.name, self.min_n_samples, self._seen, self._values()])
+
+    @classmethod
+    def load(cls, state: list[Any]) -> Self:
+        """The detector that was dumped; StateError if it is not one."""
+        try:
+            _, min_n_samples, seen, values = state
+            detector = cls(int(min_n_samples))
+            detector._seen = int(seen)
+            detector._restore(values)
+        except (TypeError, ValueError, LookupError) as exc:
+            msg = f"state of {cls.name} is damaged: {exc}"
+            raise StateError(msg) from exc
+        return detector
+
+    def _expected(self, at: int) -> tuple[float, float]:
+        """(centre, usual distance from it) before the value at this epoch ms."""
+        raise NotImplementedError
+
+    def _take(self, value: float, at: int) -> None:
+        raise NotImplementedError
+
+    def _values(self) -> list[Any]:
+        """The state as plain values."""
+        raise NotImplementedError
+
+    def _restore(self, values: list[Any]) -> None:
+        """Set the state; ValueError, TypeError or LookupError if it is none."""
+        raise NotImplementedError
+
+    def _weigh(self, deviations: float) -> tuple[float, float | None]:
+        """(surprise, tail probability or None) of a distance in usual distances."""
+        return deviations, None

@@ -1,0 +1,78 @@
+"""Several detectors that must agree before a value is surprising."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+from river import base
+
+from ml.classics import HoltWintersResidual, RobustZScore
+from ml.novelty import NoveltyDetector
+from ml.protocol import Verdict, finite
+from models.errors import StateError
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class EnsembleDetector(base.AnomalyDetector):
+    """The least surprised of novelty, the robust z-score and Holt and Winters, all in deviations.
+
+    Source: the minimum as the rule of combination, Kittler and others 1998. A mean let the two
+    classical members outvote novelty (44.7 on NAB's four groups, the minimum 77). The band is
+    Holt and Winters'; the one contribution names the member that held back. Bad where any member
+    is blind (a change of variation at the same level), and it costs what they cost together.
+    """
+
+    name: ClassVar[str] = "ensemble/1"
+
+    def __init__(self) -> None:
+        self._members: tuple[Any, ...] = (NoveltyDetector(), RobustZScore(), HoltWintersResidual())
+
+    def score(self, value: float, at: int) -> Verdict:
+        """Judge a finite value; learning while a member is."""
+        value = finite(value)
+        verdicts = [member.score(value, at) for member in self._members]
+        said = [
+            (verdict.score, member.name.partition("/")[0])
+            for member, verdict in zip(self._members, verdicts, strict=True)
+            if verdict.score is not None
+        ]
+        if len(said) < len(verdicts):
+            return Verdict(None, None, None)
+        (least, name), last = min(said), verdicts[-1]
+        tail = verdicts[0].tail
+        return Verdict(least, last.low, last.high, last.direction, tail, ((name, least),))
+
+    def learn(self, value: float, at: int) -> None:
+        """Take a finite value in; ``at`` never goes back."""
+        value = finite(value)
+        for member in self._members:
+            member.learn(value, at)
+
+    def score_one(self, x: dict[Any, Any]) -> float:
+        """River's form of :meth:`score`: 0.0 while learning."""
+        return self.score(x["value"], x["at"]).score or 0.0
+
+    def learn_one(self, x: dict[Any, Any]) -> None:
+        """River's form of :meth:`learn`."""
+        self.learn(x["value"], x["at"])
+
+    def dump(self) -> bytes:
+        """The state, msgpack: that of the members."""
+        return _encode([self.name, [member.dump() for member in self._members]])
+
+    @classmethod
+    def load(cls, state: list[Any]) -> EnsembleDetector:
+        """The detector that was dumped; StateError if it is not one."""
+        detector = cls()
+        try:
+            _, members = state
+            detector._members = tuple(
+                type(member).load(msgspec.msgpack.decode(held))
+                for member, held in zip(detector._members, members, strict=True)
+            )
+        except (TypeError, ValueError, LookupError) as exc:
+            msg = f"state of {cls.name} is damaged: {exc}"
+            raise StateError(msg) from exc
+        return detector

@@ -1,0 +1,78 @@
+"""How novel a series is lately, against how novel it usually is: one rate for one novelty.
+
+The rate of rare events is close to Poisson, so the distance of a short exponential mean from a
+long one has a known deviation, and no distribution of the values is assumed.
+"""
+
+from __future__ import annotations
+
+import math
+
+SPANS = (800, 1600, 3200)
+"""Points the long mean looks back on: the mean of three, so that no single length decides."""
+
+_EPSILON = 0.003
+"""Novelty that is always expected: a stream that repeats itself for ever would else be infinitely
+surprised by its first new value."""
+
+_WIDTH = (3.0, 20.0, 0.004)
+"""Points the short mean looks back on: least, most, and share of the points seen. The longer a
+stream is known, the less a single new state says about it."""
+
+
+def width(seen: int) -> float:
+    """The length of the short mean, in points, of a stream of ``seen`` points."""
+    least, most, share = _WIDTH
+    return min(most, max(least, share * seen))
+
+
+def spans(seen: int) -> tuple[int, int, int]:
+    """The lengths of the long means, in points: of a young stream, all there is."""
+    a, b, c = SPANS
+    return min(seen + 1, a), min(seen + 1, b), min(seen + 1, c)
+
+
+class Rate:
+    """Exponentially weighted means of a novelty, one short and three long."""
+
+    __slots__ = ("_a", "_b", "_c", "_short")
+
+    def __init__(self, short: float = 0.0, longs: tuple[float, ...] = (0.0, 0.0, 0.0)) -> None:
+        self._short = short
+        self._a, self._b, self._c = longs
+
+    def usual(self) -> float:
+        """The novelty that is usual."""
+        return (self._a + self._b + self._c) / 3.0
+
+    def surprise(self, novelty: float | None, width: float) -> float:
+        """How far the short mean with this novelty lies above the usual, in deviations, >= 0.
+
+        None is as novel as usual. An exponential mean over ``width`` points has the variance
+        rate / (2 width).
+        """
+        usual = (self._a + self._b + self._c) / 3.0
+        short = self._short + ((usual if novelty is None else novelty) - self._short) / width
+        if short <= usual:
+            return 0.0
+        return (short - usual) / math.sqrt((usual + _EPSILON) / (2.0 * width))
+
+    def learn(self, novelty: float | None, width: float, spans: tuple[int, int, int]) -> None:
+        """Take a novelty in, into means of these lengths."""
+        if novelty is None:
+            novelty = (self._a + self._b + self._c) / 3.0
+        a, b, c = spans
+        self._short += (novelty - self._short) / width
+        self._a += (novelty - self._a) / a
+        self._b += (novelty - self._b) / b
+        self._c += (novelty - self._c) / c
+
+    def dump(self) -> list[float]:
+        """The state as plain values."""
+        return [self._short, self._a, self._b, self._c]
+
+    @classmethod
+    def load(cls, state: list[float]) -> Rate:
+        """The rate that was dumped; ValueError if it is not one."""
+        short, a, b, c = map(float, state)
+        return cls(short, (a, b, c))
