@@ -14,7 +14,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check format test bench docs demo lock clean
+.PHONY: help setup check format test chaos bench docs demo lock clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,10 @@ format: $(VENV)/.dev ## let ruff fix and format the code
 
 test: $(VENV)/.dev ## the whole suite; parts whose tool is missing are skipped, with the reason (ARGS=…)
 	$(RUN) -m pytest -rs $(ARGS)
+
+chaos: $(VENV)/.dev ## every chaos scenario at full size, resumable (SCENARIO=name SEED=n EVENTS=n); writes docs/chaos.md
+	CHAOS_SIZE=long SEED=$(or $(SEED),1) EVENTS=$(EVENTS) $(RUN) -m pytest tests/chaos -m chaos -s $(if $(SCENARIO),-k test_$(SCENARIO)) $(ARGS); \
+	  code=$$?; $(RUN) -m tests.support.chaos_results; exit $$code
 
 bench: $(VENV)/.dev ## benchmarks (ARGS=… chooses; none lists them)
 	$(RUN) -m bench $(ARGS)
