@@ -1,7 +1,8 @@
 """Faults at exact points of a flush, from inside the worker: killed there, or frozen there.
 
 ``CHAOS_FAULT=point:n[:action]`` in the environment of a worker; at the n-th time that the point is
-reached the process kills itself (action ``kill``, the default) or stops itself (``freeze``), once.
+reached the process kills itself (action ``kill``, the default) or stops itself (``freeze``), once; the
+epoch second is left in the file ``CHAOS_MARK``.
 Only the client library is patched: the engine does not know. Points:
 
 ``after-begin``     a transaction has begun, nothing is in it
@@ -20,6 +21,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -49,6 +52,8 @@ class Fault:
 
     def happen(self) -> None:
         """Kill or stop this process; a stopped one goes on from here when it is continued."""
+        if mark := os.environ.get("CHAOS_MARK"):
+            Path(mark).write_text(str(time.time()))
         os.kill(os.getpid(), self._signal)
 
     def reach(self, point: str) -> None:

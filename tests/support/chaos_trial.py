@@ -40,6 +40,7 @@ class ChaosWorker(Worker):
     def start_with(self, fault: str = "") -> ChaosWorker:
         """Start, with a fault in this life only."""
         self.env["CHAOS_FAULT"] = fault
+        self.env["CHAOS_MARK"] = str(self.folder / "fault-at")
         self.expects_to_die = bool(fault)
         self.start()
         return self
@@ -51,6 +52,11 @@ class ChaosWorker(Worker):
             return False
         stat = Path(f"/proc/{self.process.pid}/stat").read_text()
         return stat.rpartition(")")[2].split()[0] == "T"
+
+    @property
+    def fault_at(self) -> float:
+        """When its fault happened, epoch seconds."""
+        return float((self.folder / "fault-at").read_text())
 
     def send(self, sig: signal.Signals) -> None:
         """Send a signal and go on."""
