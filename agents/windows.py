@@ -7,15 +7,21 @@ from typing import Any
 
 from agents.judging import JUDGE_STORES, RuleJudge
 from engine import EngineApp
+from models.flow import State
+from tables.watermarks import WATERMARKS, live_watermark
 from tables.windowing import WINDOW_STORES, WindowsConfig, fold_windows
 
 
 def declare(app: EngineApp, config: WindowsConfig, judge: RuleJudge) -> None:
     """Declare the windows agent."""
-    step = app.step("windows", "partials", (*WINDOW_STORES, *JUDGE_STORES))
+    step = app.step("windows", "partials", (*WINDOW_STORES, *JUDGE_STORES), watermark=_watermark)
     fold = partial(fold_windows, config=config, judge=judge)
 
     @app.agent(app.source_of(step), name="windows")
     async def close_windows(stream: Any) -> None:
         async for work in step.batches(stream):
             work.apply(fold)
+
+
+def _watermark(state: State) -> int | None:
+    return live_watermark(state[WATERMARKS.name])

@@ -28,7 +28,7 @@ from engine.hooks import ChunkConsumer, ChunkTransport, check_sources
 from engine.metrics import EngineMetrics
 from engine.partition import Partition
 from engine.status import StatusServer
-from engine.step import Step
+from engine.step import Step, Watermark
 from engine.work import Work
 from models.errors import ConfigurationError
 from models.flow import StoreSpec
@@ -200,9 +200,20 @@ class EngineApp(faust.App):
 
     # -- declaring --------------------------------------------------------------------------
 
-    def step(self, name: str, source: str, stores: Sequence[StoreSpec]) -> Step:
-        """Declare a step; its agent reads :meth:`source_of` it."""
-        step = self.engine.steps[name] = Step(self.engine, name, source, stores)
+    def step(
+        self,
+        name: str,
+        source: str,
+        stores: Sequence[StoreSpec],
+        *,
+        watermark: Watermark | None = None,
+    ) -> Step:
+        """Declare a step; its agent reads :meth:`source_of` it.
+
+        ``watermark`` says, of a partition's state, up to which event time (epoch ms) it is complete;
+        it is called when metrics are asked for.
+        """
+        step = self.engine.steps[name] = Step(self.engine, name, source, stores, watermark)
         return step
 
     def source_of(self, step: Step) -> Any:

@@ -15,7 +15,7 @@ from engine.flush import MAX_BATCH_BYTES
 from engine.partition import Partition
 from engine.work import Work
 from models.errors import FencedError
-from models.flow import TIMERS, Output, Record
+from models.flow import TIMERS, Fold, Output, Record
 from models.records import MAX_DEAD_LETTER_BYTES, DeadLetter, to_json
 
 if TYPE_CHECKING:
@@ -101,12 +101,8 @@ async def _isolate(step: Step, work: Work) -> None:
     partition, batch, fold = work.partition, work.batch, work.fold
     assert fold is not None  # noqa: S101 - an error can only come from a fold
     await _undo(step, partition)
-    timers = partition.state.stores[TIMERS]
-    for due in batch.due:  # they are in the batch, and the undoing has brought them back
-        timers.pop(due.key, None)
     again = Work(partition, batch, work.next_offset, step.engine.now())
-    again.apply(fold)
-    _freeze(again)
+    _try(again, fold)
     if again.error is None:
         await _write(step, again)
         return
@@ -115,18 +111,30 @@ async def _isolate(step: Step, work: Work) -> None:
         for half in again.split():
             if partition.revoked:
                 return
-            half.apply(fold)
-            _freeze(half)
+            _try(half, fold)
             await (_write if half.error is None else _isolate)(step, half)
         return
     if not batch.records and not batch.due:
         leave_now(f"fold of step {step.name} fails when only time passes:\n{again.error}")
-    for due in () if batch.records else batch.due:
-        timers.pop(due.key, None)
+    if not batch.records:
+        _take_timers(work)
     last = Work(partition, batch, work.next_offset, again.now)
     last.outputs = [_dead_letter(step, again)]
     _freeze(last)
     await _write(step, last)
+
+
+def _try(work: Work, fold: Fold) -> None:
+    _take_timers(work)
+    work.apply(fold)
+    _freeze(work)
+
+
+def _take_timers(work: Work) -> None:
+    """Remove those that are in the batch: the undoing has brought them back."""
+    timers = work.partition.state.stores[TIMERS]
+    for due in work.batch.due:
+        timers.pop(due.key, None)
 
 
 async def _undo(step: Step, partition: Partition) -> None:
