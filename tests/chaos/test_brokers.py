@@ -8,13 +8,7 @@ import pytest
 
 from tests.support import chaos_broker
 from tests.support.chaos_app import EVENTS
-from tests.support.chaos_trial import LEFT
-
-PROMISED = 10
-"""Seconds in which a worker without a broker is gone."""
-
-SLACK = 10
-"""More of them for a machine that does other things too: a worker that hangs takes for ever."""
+from tests.support.chaos_trial import LEFT, PROMISED, SLACK
 
 
 @pytest.mark.chaos(long=300_000)

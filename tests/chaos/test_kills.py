@@ -2,11 +2,16 @@
 
 import random
 import signal
+import time
 
 import pytest
 
 from tests.support.chaos_events import instants
 from tests.support.chaos_faults import FLUSH_POINTS
+from tests.support.chaos_trial import PROMISED, SLACK
+
+GIVING_UP = "Revoking previously assigned partitions"
+"""What the client library logs when it enters a rebalance."""
 
 ALL_POINTS = (*FLUSH_POINTS, "before-fold", "after-fold")
 
@@ -63,9 +68,35 @@ def test_one_of_two_stopped_the_other_killed(scenario, broker, trial_on):
     third = trial.worker("c")
     trial.wait_owned(third, 2)
     trial.wait_done(0.7)
-    trial.dismiss(second, signal.SIGKILL)
+    trial.remove(second)
     trial.wait_owned(third, 4)
     scenario.must_be_exact(trial.finish(), seconds_to_stop=stopped)
+
+
+@pytest.mark.chaos(long=100_000, quick=20_000)
+def test_sigterm_in_a_rebalance(scenario, broker, trial_on):
+    """SIGTERM to a worker in the middle of a rebalance, which lasts because another member is frozen: it
+    is gone in 10 s and nothing is lost.
+
+    The client library would wait for the group, and the group waits for the frozen member.
+    """
+    trial = trial_on(broker, BACKBEAT_SESSION_TIMEOUT="20")
+    first, frozen = trial.worker("a"), trial.worker("b")
+    trial.wait_owned(first, 2)
+    trial.wait_owned(frozen, 2)
+    trial.feed(0.5)
+    trial.wait_done(0.3)
+    frozen.send(signal.SIGSTOP)
+    rebalances = first.log.read_text().count(GIVING_UP)
+    trial.worker("c")
+    trial.wait(lambda: first.log.read_text().count(GIVING_UP) > rebalances, "a in a rebalance")
+    began = time.monotonic()
+    code = trial.remove(first, signal.SIGTERM)
+    took = time.monotonic() - began
+    assert took < PROMISED + SLACK
+    frozen.send(signal.SIGCONT)
+    trial.feed()
+    scenario.must_be_exact(trial.finish(), seconds_to_leave=took, exit_code=code)
 
 
 @pytest.mark.chaos(long=300_000)
@@ -81,6 +112,7 @@ def test_churn(scenario, broker, trial_on, more):
     trial.worker("w0")
     trial.worker("w1")
     trial.feed()
+    untidy = 0
     turns = ["join", "leave"] * 4
     for number, (share, turn) in enumerate(
         zip(instants(scenario.seed + more, len(turns)), turns, strict=True)
@@ -89,5 +121,9 @@ def test_churn(scenario, broker, trial_on, more):
         if turn == "join":
             trial.worker(f"w{number + 2}")
         else:
-            trial.dismiss(rng.choice(trial.workers), rng.choice([signal.SIGTERM, signal.SIGKILL]))
-    scenario.must_be_exact(trial.finish(), left_by_themselves=len(trial.exits))
+            how = rng.choice([signal.SIGTERM, signal.SIGKILL])
+            code = trial.remove(rng.choice(trial.workers), how)
+            untidy += code not in {0, -signal.SIGKILL}
+    scenario.must_be_exact(
+        trial.finish(), left_by_themselves=len(trial.exits), stopped_with_an_error=untidy
+    )

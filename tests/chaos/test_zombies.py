@@ -121,6 +121,8 @@ def test_zombie_in_its_callback(scenario, broker, trial_on, callback):
     trial.wait_owned(new, 4)
     trial.wait_done(0.5)
     old.send(signal.SIGCONT)
+    trial.wait_owned(old, 2)
+    trial.wait_owned(new, 2)
     verdict = trial.finish()
     left = sum(code == LEFT for _, code in trial.exits)
     scenario.must_be_exact(verdict, left_with_70=left)

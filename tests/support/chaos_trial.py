@@ -27,6 +27,14 @@ PATIENCE = 300.0
 """Seconds in which something must go on; nothing is measured against it."""
 
 LEFT = 70
+"""The exit code of a worker that leaves by itself."""
+
+PROMISED = 10
+"""Seconds in which a worker that was asked to stop, or that has no broker, is gone."""
+
+SLACK = 10
+"""More of them for a machine that does other things too: a worker that hangs takes for ever."""
+
 _SLICE = 2_000
 
 
@@ -190,14 +198,17 @@ class Trial:
         self.workers.append(worker)
         return worker.start_with(fault)
 
-    def dismiss(self, worker: ChaosWorker, how: signal.Signals = signal.SIGTERM) -> float:
-        """Stop or kill a worker for good; how many seconds it took."""
+    def dismiss(self, worker: ChaosWorker) -> float:
+        """Stop a worker for good with SIGTERM, which it must follow; how many seconds it took."""
         began = time.monotonic()
-        code = worker.kill(how)
-        took = time.monotonic() - began
+        code = self.remove(worker, signal.SIGTERM)
+        assert code == 0, f"{worker.label} left with {code}\n{worker.tail()}"
+        return time.monotonic() - began
+
+    def remove(self, worker: ChaosWorker, how: signal.Signals = signal.SIGKILL) -> int | None:
+        """End a worker for good; its exit code."""
         self.workers.remove(worker)
-        assert code in {0, -how}, f"{worker.label} left with {code}\n{worker.tail()}"
-        return took
+        return worker.kill(how)
 
     def owned(self, worker: ChaosWorker) -> int:
         """How many partitions a worker has restored."""
@@ -256,6 +267,11 @@ class Trial:
         assert worker.process is not None
         return int(worker.process.returncode)
 
+    def is_balanced(self) -> bool:
+        """Whether every worker has partitions, and they add up."""
+        owned = [self.owned(worker) for worker in self.workers]
+        return sum(owned) == PARTITIONS and all(owned)
+
     # -- events -------------------------------------------------------------------------------------
 
     def feed(self, share: float = 1.0, ahead: int = 12_000) -> None:
@@ -278,6 +294,7 @@ class Trial:
         """Wait until all is done, stop the workers, read everything and compare."""
         expected = expected or self.plan.expected()
         self.wait(lambda: self._places == expected.ends, f"all of {expected.ends} done")
+        self.wait(self.is_balanced, "every worker at work")
         for worker in list(self.workers):
             self.dismiss(worker)
         return judge(self.bootstrap, self.name, expected)
