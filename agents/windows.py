@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from agents.journal import Journal
 from agents.judging import JUDGE_STORES, RuleJudge
 from engine import EngineApp
 from models.flow import State
@@ -12,10 +13,10 @@ from tables.watermarks import WATERMARKS, live_watermark
 from tables.windowing import WINDOW_STORES, WindowsConfig, fold_windows
 
 
-def declare(app: EngineApp, config: WindowsConfig, judge: RuleJudge) -> None:
+def declare(app: EngineApp, config: WindowsConfig, judge: RuleJudge, journal: Journal) -> None:
     """Declare the windows agent."""
     step = app.step("windows", "partials", (*WINDOW_STORES, *JUDGE_STORES), watermark=_watermark)
-    fold = partial(fold_windows, config=config, judge=judge)
+    fold = journal.around(partial(fold_windows, config=config, judge=judge))
 
     @app.agent(app.source_of(step), name="windows")
     async def close_windows(stream: Any) -> None:
