@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 
 from engine.exits import leave_now
 from engine.flush import MAX_BATCH_BYTES
@@ -45,7 +45,7 @@ async def finish(step: Step, work: Work) -> None:
         raise
     except FencedError as exc:
         leave_now(f"flush of {where} refused: {exc}")
-    except TimeoutError as exc:
+    except (KafkaTimeoutError, TimeoutError) as exc:
         seconds = step.engine.settings.flush_deadline
         leave_now(f"flush of {where} not acknowledged in {seconds:g} s; nothing is lost", exc)
     except Exception as exc:  # noqa: BLE001 - the edge: nothing may be acknowledged by accident
@@ -69,10 +69,9 @@ async def _write(step: Step, work: Work) -> None:
     partition = work.partition
     began = time.monotonic()
     assert partition.writer is not None  # noqa: S101 - a ready partition has one
-    async with asyncio.timeout(step.engine.settings.flush_deadline):
-        partition.changelog_end = await partition.writer.write(
-            work.outputs, work.changes, work.next_offset, work.now
-        )
+    partition.changelog_end = await partition.writer.write(
+        work.outputs, work.changes, work.next_offset, work.now
+    )
     partition.state.flushed()
     partition.flushed(work.next_offset, began)
     step.engine.flushed(step, work)

@@ -30,6 +30,9 @@ from models.settings import Settings
 MAX_BATCH_BYTES = 900_000
 """Bytes of one record batch; below the broker's default of 1,048,588 a message."""
 
+PLAIN_AT_ONCE = 4
+"""Plain flushes under way: they share a producer, which has one batch a partition in flight."""
+
 Change = tuple[bytes, bytes | None]
 Entry = tuple[bytes | None, bytes | None, Headers]
 Grouped = dict[tuple[str, int], list[Entry]]
@@ -53,6 +56,7 @@ class Writer(Protocol):
 
         Raises:
             FencedError: another worker owns the partition now; nothing was written.
+            TimeoutError: not acknowledged within the settings' ``flush_deadline``.
             KafkaError: it is not known to be durable.
         """
         ...
@@ -69,6 +73,7 @@ class Flush:
         self.transactions = transactions
         self._settings = settings
         self._shared = AIOKafkaProducer(**_options(settings), enable_idempotence=idempotent)
+        self._turns = asyncio.Semaphore(PLAIN_AT_ONCE)
 
     @property
     def guarantee(self) -> str:
@@ -86,7 +91,7 @@ class Flush:
     async def open(self, place: Place) -> Writer:
         """A writer for a partition that has just been assigned; an earlier owner's is fenced."""
         if not self.transactions:
-            return _PlainWriter(self._shared, self._settings, place)
+            return _PlainWriter(self._shared, self._settings, place, self._turns)
         writer = _TransactionalWriter(self._settings, place)
         await writer.open()
         return writer
@@ -99,16 +104,25 @@ class Flush:
 class _PlainWriter:
     """Outputs first, then state: see the module's text."""
 
-    def __init__(self, producer: AIOKafkaProducer, settings: Settings, place: Place) -> None:
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        settings: Settings,
+        place: Place,
+        turns: asyncio.Semaphore,
+    ) -> None:
         self._producer = producer
         self._settings = settings
+        self._turns = turns
         self._log = (place.changelog, place.source.partition)
 
     async def write(
         self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
     ) -> int:
-        await _send(self._producer, _by_partition(outputs, self._settings), now)
-        ends = await _send(self._producer, {self._log: [(k, v, ()) for k, v in changes]}, now)
+        entries: list[Entry] = [(k, v, ()) for k, v in changes]
+        async with self._turns, asyncio.timeout(self._settings.flush_deadline):
+            await _send(self._producer, _by_partition(outputs, self._settings), now)
+            ends = await _send(self._producer, {self._log: entries}, now)
         return ends[self._log]
 
     async def close(self) -> None:
@@ -140,15 +154,22 @@ class _TransactionalWriter:
         grouped[self._log] = [(k, v, ()) for k, v in changes]
         offset = {TopicPartition(*self._place.source): OffsetAndMetadata(next_offset, "")}
         try:
-            await self._producer.begin_transaction()
-            sending = asyncio.ensure_future(_send(self._producer, grouped, now))
-            await self._producer.send_offsets_to_transaction(offset, self._settings.app_id)
-            ends = await sending
-            await self._producer.commit_transaction()
+            async with asyncio.timeout(self._settings.flush_deadline):
+                return await self._commit(grouped, offset, now)
         except ProducerFenced as exc:
             msg = "another worker has taken the partition over (this one is fenced)"
             raise FencedError(msg) from exc
-        return ends[self._log] + 1  # the commit's own record
+
+    async def _commit(
+        self, grouped: Grouped, offset: dict[TopicPartition, OffsetAndMetadata], now: int
+    ) -> int:
+        await self._producer.begin_transaction()
+        ends, _ = await asyncio.gather(
+            _send(self._producer, grouped, now),
+            self._producer.send_offsets_to_transaction(offset, self._settings.app_id),
+        )
+        await self._producer.commit_transaction()
+        return int(ends[self._log]) + 1  # the commit's own record
 
     async def close(self) -> None:
         await self._producer.stop()
@@ -162,7 +183,7 @@ def _options(settings: Settings) -> Mapping[str, Any]:
         "max_batch_size": MAX_BATCH_BYTES,
         "max_request_size": 2 * MAX_BATCH_BYTES,
         "linger_ms": 0,
-        "request_timeout_ms": 5_000,
+        "request_timeout_ms": int(settings.flush_deadline * 1000),
         "retry_backoff_ms": 50,
     }
 
