@@ -35,7 +35,7 @@ test: $(VENV)/.dev ## the whole suite; parts whose tool is missing are skipped, 
 	$(RUN) -m pytest -rs $(ARGS)
 
 chaos: $(VENV)/.dev ## every chaos scenario at full size, resumable (SCENARIO=name SEED=n EVENTS=n); writes docs/chaos.md
-	CHAOS_SIZE=long SEED=$(or $(SEED),1) EVENTS=$(EVENTS) $(RUN) -m pytest tests/chaos -m chaos -s $(if $(SCENARIO),-k test_$(SCENARIO)) $(ARGS); \
+	CHAOS_SIZE=long SCENARIO=$(SCENARIO) SEED=$(SEED) EVENTS=$(EVENTS) $(RUN) -m pytest tests/chaos -m chaos -s $(ARGS); \
 	  code=$$?; $(RUN) -m tests.support.chaos_results; exit $$code
 
 bench: $(VENV)/.dev ## benchmarks (ARGS=… chooses; none lists them)

@@ -1,8 +1,9 @@
 """How a chaos scenario is sized, run once, and remembered.
 
 ``@pytest.mark.chaos(long=3_000_000, quick=60_000)`` gives the number of events in ``make chaos`` and in
-``make test``; without ``quick`` the scenario is in ``make chaos`` only. The environment chooses:
-``CHAOS_SIZE=long``, ``SEED=``, ``EVENTS=``, ``AGAIN=1`` (run what has passed before).
+``make test``; without ``quick`` the scenario is in ``make chaos`` only, and with ``quick_of="[x]"`` all
+of its variants but one are. The environment chooses:
+``CHAOS_SIZE=long``, ``SCENARIO=name``, ``SEED=``, ``EVENTS=``, ``AGAIN=1`` (run what has passed before).
 """
 
 import os
@@ -26,6 +27,7 @@ from tests.support.chaos_trial import Trial
 from tests.support.kafka import KafkaServer
 from tests.support.process import ServerUnavailableError
 
+SCENARIO = os.environ.get("SCENARIO")
 IS_LONG = os.environ.get("CHAOS_SIZE") == "long"
 SEED = int(os.environ.get("SEED") or 1)
 EVENTS = int(os.environ.get("EVENTS") or 0)
@@ -63,8 +65,10 @@ class Scenario:
 def _size(item: pytest.Item) -> int | None:
     mark = item.get_closest_marker("chaos")
     assert mark is not None
-    size = mark.kwargs["long"] if IS_LONG else mark.kwargs.get("quick")
-    return None if size is None else EVENTS or size
+    if IS_LONG:
+        return EVENTS or mark.kwargs["long"]
+    of_all = mark.kwargs.get("quick_of", item.name)
+    return mark.kwargs.get("quick") if item.name.endswith(of_all) else None
 
 
 def _name(item: pytest.Item) -> str:
@@ -78,13 +82,16 @@ def _has_passed(item: pytest.Item, code: str) -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Choose scenarios by size, and leave out what has passed with the same code, seed and size."""
+    """Choose scenarios by name and size; leave out what has passed with the same code, seed and size."""
     code = chaos_results.fingerprint()
     left_out = []
     for item in [i for i in items if i.get_closest_marker("chaos")]:
-        if _size(item) is None or (
-            IS_LONG and not os.environ.get("AGAIN") and _has_passed(item, code)
-        ):
+        unwanted = SCENARIO and SCENARIO not in {
+            _name(item),
+            item.originalname.removeprefix("test_"),
+        }
+        done = IS_LONG and not os.environ.get("AGAIN") and _has_passed(item, code)
+        if _size(item) is None or unwanted or done:
             left_out.append(item)
             continue
         item.add_marker("server")

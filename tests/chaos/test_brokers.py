@@ -45,9 +45,9 @@ def test_broker_kill(scenario, own_broker, trial_on):
     scenario.must_be_exact(trial.finish(), left_with_70=len(trial.exits))
 
 
-@pytest.mark.chaos(long=300_000, quick=40_000)
+@pytest.mark.chaos(long=300_000)
 def test_broker_away(scenario, own_broker, trial_on):
-    """The broker is away for 60 s (15 s in `make test`) in the middle of the work: the worker leaves
+    """The broker is away for 60 s in the middle of the work: the worker leaves
     with code 70 in 10 s, tries again as often as its supervisor lets it, and loses nothing.
 
     A worker that lives on without its group would be seen as a live process that does nothing.
@@ -64,13 +64,13 @@ def test_broker_away(scenario, own_broker, trial_on):
     assert left < PROMISED + SLACK
     assert worker.last_words(), worker.tail()
     trial.forgive = frozenset({LEFT, 1})  # it cannot even start
-    until = began + (60 if scenario.is_long else 15)
+    until = began + 60
     trial.wait(lambda: time.monotonic() > until, "the outage's end", 90)
     own_broker.start()
     scenario.must_be_exact(trial.finish(), seconds_to_leave=left, starts_again=len(trial.exits))
 
 
-@pytest.mark.chaos(long=300_000, quick=20_000)
+@pytest.mark.chaos(long=300_000)
 def test_sigterm_while_the_broker_is_away(scenario, own_broker, trial_on):
     """SIGTERM to a worker whose broker has just been killed: it is gone in 10 s; what it had not
     flushed is done by the next one.

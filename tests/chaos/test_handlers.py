@@ -7,7 +7,7 @@ from tests.support.chaos_events import KEY_PLACES, Plan
 RARE = KEY_PLACES[-1][1]
 
 
-def positions(plan, spread):
+def positions(plan, spread=3_000):
     """First, last, three that are neighbours in one partition, and one in every ``spread``."""
     middle = plan.events // 2
     neighbours = [
@@ -26,8 +26,7 @@ def test_poison(scenario, broker, trial_on):
     A batch that is given up for one bad record loses its others; one that is tried again without being
     undone counts them twice.
     """
-    spread = scenario.events // 10
-    plan = Plan(scenario.seed, scenario.events, positions(scenario.plan(), spread))
+    plan = Plan(scenario.seed, scenario.events, positions(scenario.plan()))
     trial = trial_on(broker, plan=plan)
     trial.worker("a")
     almost = (plan.events - 1) / plan.events
@@ -37,7 +36,7 @@ def test_poison(scenario, broker, trial_on):
     scenario.must_be_exact(trial.finish(), poison=len(plan.poison))
 
 
-@pytest.mark.chaos(long=60_000, quick=6_000)
+@pytest.mark.chaos(long=60_000)
 def test_handler_fails_on_one_key(scenario, broker, trial_on):
     """The fold raises on every record of one key: these are dead letters, once each; the others of
     their batches are counted once.
@@ -52,7 +51,7 @@ def test_handler_fails_on_one_key(scenario, broker, trial_on):
     scenario.must_be_exact(trial.finish(expected), dead_letters=len(expected.dead))
 
 
-@pytest.mark.chaos(long=300_000, quick=20_000)
+@pytest.mark.chaos(long=300_000)
 def test_handler_fails_once(scenario, broker, trial_on):
     """The fold raises in the middle of the work, once: the batch is folded again, nothing is set aside.
 

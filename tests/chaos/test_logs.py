@@ -15,7 +15,7 @@ def stop_all(trial):
         trial.dismiss(worker)
 
 
-@pytest.mark.chaos(long=3_000_000, quick=60_000)
+@pytest.mark.chaos(long=3_000_000)
 def test_compacted_changelog(scenario, broker, trial_on):
     """The log cleaner has removed most of the changelog, as seen by its offsets; a worker with nothing
     on disk restores from what is left and goes on.
@@ -34,7 +34,7 @@ def test_compacted_changelog(scenario, broker, trial_on):
     scenario.must_be_exact(trial.finish(), percent_left_of_the_changelog=100 * survived)
 
 
-@pytest.mark.chaos(long=300_000, quick=20_000)
+@pytest.mark.chaos(long=300_000)
 def test_expired_offsets(scenario, broker, trial_on):
     """The group and its offsets are deleted while no worker runs: the next one goes on from the
     changelog's own offset.

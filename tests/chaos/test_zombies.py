@@ -46,7 +46,7 @@ def thaw_and_see_it_leave(trial, old):
     return old.last_words()[-1]
 
 
-@pytest.mark.chaos(long=3_000_000, quick=60_000)
+@pytest.mark.chaos(long=3_000_000)
 def test_zombie(scenario, broker, trial_on):
     """SIGSTOP between fold and flush past the session time-out, another worker takes over and is half
     way, SIGCONT: the old one leaves with code 70 and says why.
@@ -60,7 +60,7 @@ def test_zombie(scenario, broker, trial_on):
     scenario.must_be_exact(trial.finish(), it_said=words)
 
 
-@pytest.mark.chaos(long=300_000, quick=40_000)
+@pytest.mark.chaos(long=300_000, quick=40_000, quick_of="[before-commit]")
 @pytest.mark.parametrize("point", ["before-commit", "in-commit"])
 def test_zombie_inside_a_transaction(scenario, broker, trial_on, point):
     """As `zombie`, frozen when all of its flush is on the broker but not committed, or the commit is
@@ -102,7 +102,7 @@ def test_zombie_with_compaction(scenario, broker, trial_on):
     )
 
 
-@pytest.mark.chaos(long=300_000, quick=40_000)
+@pytest.mark.chaos(long=300_000, quick=40_000, quick_of="[in-assigned]")
 @pytest.mark.parametrize("callback", ["in-assigned", "in-revoked"])
 def test_zombie_in_its_callback(scenario, broker, trial_on, callback):
     """Frozen inside its rebalance callback when a second worker joins, which then gets everything;
@@ -128,7 +128,7 @@ def test_zombie_in_its_callback(scenario, broker, trial_on, callback):
     scenario.must_be_exact(verdict, left_with_70=left)
 
 
-@pytest.mark.chaos(long=100_000, quick=40_000)
+@pytest.mark.chaos(long=100_000, quick=40_000, quick_of="[with_another]")
 @pytest.mark.parametrize("with_another", [False, True], ids=["alone", "with_another"])
 def test_stalled_transaction(scenario, broker, trial_on, with_another):
     """Frozen inside a transaction: how long readers of committed records are held back, alone until
