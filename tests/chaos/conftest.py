@@ -33,6 +33,9 @@ SEED = int(os.environ.get("SEED") or 1)
 EVENTS = int(os.environ.get("EVENTS") or 0)
 QUICK_SECONDS, LONG_SECONDS = 300, 3600
 
+_code = pytest.StashKey[str]()
+_failed = pytest.StashKey[bool]()
+
 
 @dataclass
 class Scenario:
@@ -75,22 +78,22 @@ def _name(item: pytest.Item) -> str:
     return item.name.removeprefix("test_")
 
 
-def _has_passed(item: pytest.Item, code: str) -> bool:
+def _has_passed(item: pytest.Item) -> bool:
     result = chaos_results.kept(_name(item))
-    wanted = {"code": code, "seed": SEED, "events": _size(item), "outcome": "passed"}
+    wanted = {"code": item.stash[_code], "seed": SEED, "events": _size(item), "outcome": "passed"}
     return result is not None and wanted.items() <= result.items()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Choose scenarios by name and size; leave out what has passed with the same code, seed and size."""
-    code = chaos_results.fingerprint()
     left_out = []
     for item in [i for i in items if i.get_closest_marker("chaos")]:
+        item.stash[_code] = chaos_results.fingerprint(item.path)
         unwanted = SCENARIO and SCENARIO not in {
             _name(item),
             item.originalname.removeprefix("test_"),
         }
-        done = IS_LONG and not os.environ.get("AGAIN") and _has_passed(item, code)
+        done = IS_LONG and not os.environ.get("AGAIN") and _has_passed(item)
         if _size(item) is None or unwanted or done:
             left_out.append(item)
             continue
@@ -109,18 +112,13 @@ def scenario(request: pytest.FixtureRequest) -> Iterator[Scenario]:
     assert size is not None
     run = Scenario(_name(request.node), SEED, size, IS_LONG)
     began = time.monotonic()
-    failed = request.session.testsfailed
     yield run
     if IS_LONG:
-        outcome = "passed" if not _failed(request.node) else "failed"
-        assert request.session.testsfailed >= failed
+        outcome = "failed" if request.node.stash.get(_failed, True) else "passed"
         chaos_results.keep(run.name, {
             "outcome": outcome, "seconds": time.monotonic() - began, "seed": SEED, "events": size,
-            "figures": run.figures, "code": chaos_results.fingerprint(), "about": machine.about(),
+            "figures": run.figures, "code": request.node.stash[_code], "about": machine.about(),
         })  # fmt: skip
-
-
-_outcomes = pytest.StashKey[bool]()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -128,12 +126,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
     """Let fixtures know whether their test has failed."""
     report = yield
     if report.when == "call":
-        item.stash[_outcomes] = report.failed
+        item.stash[_failed] = report.failed
     return report
-
-
-def _failed(item: pytest.Item) -> bool:
-    return item.stash.get(_outcomes, True)
 
 
 @pytest.fixture(scope="session")

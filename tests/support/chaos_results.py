@@ -20,17 +20,16 @@ ROOT = Path(__file__).parents[2]
 KEPT = ROOT / ".cache" / "chaos"
 TABLE = ROOT / "tests" / "chaos" / "results.json"
 PAGE = ROOT / "docs" / "chaos.md"
-CODE = ("engine/*.py", "tests/chaos/*.py", "tests/support/chaos_*.py")
+CODE = ("engine/*.py", "tests/support/chaos_*.py", "tests/chaos/conftest.py")
 
 Result = dict[str, Any]
 
 
-def fingerprint() -> str:
-    """Of the code that a result depends on: another engine or other tests, and it is run again."""
+def fingerprint(test: Path) -> str:
+    """Of the code that a result depends on: with another engine or another test it is run again."""
     digest = hashlib.sha256()
-    for pattern in CODE:
-        for path in sorted(ROOT.glob(pattern)):
-            digest.update(path.name.encode() + b"\x00" + path.read_bytes())
+    for path in [*(p for pattern in CODE for p in sorted(ROOT.glob(pattern))), test]:
+        digest.update(path.name.encode() + b"\x00" + path.read_bytes())
     return digest.hexdigest()[:12]
 
 
