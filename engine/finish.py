@@ -85,9 +85,12 @@ def _too_large(
     for out in outputs:
         if len(out.value or b"") + len(out.key or b"") > limit:
             return f"{MessageSizeTooLargeError.__name__}: an output for {out.topic} is too large"
-    for key, value in changes:
-        if len(value or b"") + len(key) > limit:
-            return f"{MessageSizeTooLargeError.__name__}: the state of {key[:80]!r} is too large"
+    if max((len(value) for _, value in changes if value), default=0) > limit // 2:
+        for key, value in changes:
+            if len(value or b"") + len(key) > limit:
+                return (
+                    f"{MessageSizeTooLargeError.__name__}: the state of {key[:80]!r} is too large"
+                )
     return None
 
 

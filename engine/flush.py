@@ -23,6 +23,8 @@ from aiokafka.partitioner import murmur2
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
+from engine.hooks import fill
+from engine.io_thread import IoThread
 from models.errors import FencedError
 from models.flow import Headers, Output
 from models.settings import Settings
@@ -34,8 +36,10 @@ PLAIN_AT_ONCE = 4
 """Plain flushes under way: they share a producer, which has one batch a partition in flight."""
 
 Change = tuple[bytes, bytes | None]
-Entry = tuple[bytes | None, bytes | None, Headers]
-Grouped = dict[tuple[str, int], list[Entry]]
+Entry = tuple[bytes | None, bytes | None] | tuple[bytes | None, bytes | None, Headers]
+"""Key, value, and headers if there are any."""
+
+Grouped = dict[tuple[str, int], Sequence[Entry]]
 
 
 class Place(NamedTuple):
@@ -67,12 +71,16 @@ class Writer(Protocol):
 
 
 class Flush:
-    """Opens writers; and writes what belongs to no partition's state."""
+    """Opens writers; and writes what belongs to no partition's state. All of it in the I/O thread."""
 
-    def __init__(self, settings: Settings, *, transactions: bool, idempotent: bool) -> None:
+    def __init__(
+        self, settings: Settings, io: IoThread, *, transactions: bool, idempotent: bool
+    ) -> None:
         self.transactions = transactions
         self._settings = settings
-        self._shared = AIOKafkaProducer(**_options(settings), enable_idempotence=idempotent)
+        self._io = io
+        self._idempotent = idempotent
+        self._shared: AIOKafkaProducer
         self._turns = asyncio.Semaphore(PLAIN_AT_ONCE)
 
     @property
@@ -82,14 +90,23 @@ class Flush:
 
     async def start(self) -> None:
         """Connect to the broker."""
+        await self._io.call(self._connect())
+
+    async def _connect(self) -> None:
+        self._shared = AIOKafkaProducer(
+            **_options(self._settings), enable_idempotence=self._idempotent
+        )
         await self._shared.start()
 
     async def stop(self) -> None:
         """Send what waits, and disconnect."""
-        await self._shared.stop()
+        await self._io.call(self._shared.stop())
 
     async def open(self, place: Place) -> Writer:
         """A writer for a partition that has just been assigned; an earlier owner's is fenced."""
+        return _Remote(self._io, await self._io.call(self._open(place)))
+
+    async def _open(self, place: Place) -> Writer:
         if not self.transactions:
             return _PlainWriter(self._shared, self._settings, place, self._turns)
         writer = _TransactionalWriter(self._settings, place)
@@ -98,7 +115,24 @@ class Flush:
 
     async def publish(self, outputs: Sequence[Output], now: int) -> None:
         """Outputs that no state goes with; returns when the broker has acknowledged all."""
-        await _send(self._shared, _by_partition(outputs, self._settings), now)
+        grouped = _by_partition(outputs, self._settings)
+        await self._io.call(_send(self._shared, grouped, now))
+
+
+class _Remote:
+    """A writer whose work is done in the I/O thread."""
+
+    def __init__(self, io: IoThread, writer: Writer) -> None:
+        self._io = io
+        self._writer = writer
+
+    async def write(
+        self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
+    ) -> int:
+        return await self._io.call(self._writer.write(outputs, changes, next_offset, now))
+
+    async def close(self) -> None:
+        await self._io.call(self._writer.close())
 
 
 class _PlainWriter:
@@ -119,10 +153,9 @@ class _PlainWriter:
     async def write(
         self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
     ) -> int:
-        entries: list[Entry] = [(k, v, ()) for k, v in changes]
         async with self._turns, asyncio.timeout(self._settings.flush_deadline):
             await _send(self._producer, _by_partition(outputs, self._settings), now)
-            ends = await _send(self._producer, {self._log: entries}, now)
+            ends = await _send(self._producer, {self._log: changes}, now)
         return ends[self._log]
 
     async def close(self) -> None:
@@ -151,7 +184,7 @@ class _TransactionalWriter:
         self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
     ) -> int:
         grouped = _by_partition(outputs, self._settings)
-        grouped[self._log] = [(k, v, ()) for k, v in changes]
+        grouped[self._log] = changes
         offset = {TopicPartition(*self._place.source): OffsetAndMetadata(next_offset, "")}
         try:
             async with asyncio.timeout(self._settings.flush_deadline):
@@ -189,12 +222,12 @@ def _options(settings: Settings) -> Mapping[str, Any]:
 
 
 def _by_partition(outputs: Sequence[Output], settings: Settings) -> Grouped:
-    grouped: Grouped = {}
+    grouped: dict[tuple[str, int], Any] = {}
     names: dict[str, str] = {}
     for topic, key, value, headers, partition in outputs:
         name = names.get(topic) or names.setdefault(topic, settings.topic(topic))
         target = partition_of(key, settings.partitions) if partition is None else partition
-        entry = (key, value, headers)
+        entry = (key, value, headers) if headers else (key, value)
         if (entries := grouped.get((name, target))) is None:
             grouped[name, target] = [entry]
         else:
@@ -207,29 +240,20 @@ async def _send(producer: AIOKafkaProducer, grouped: Grouped, now: int) -> dict[
     futures: list[Any] = []
     sent: list[tuple[tuple[str, int], int]] = []
     for where, entries in grouped.items():
-        builder = producer.create_batch()
-        for entry in entries:
-            if _append(builder, entry, now):
-                continue
-            sent.append((where, builder.record_count()))
-            futures.append(await _send_batch(producer, builder, where))
+        at = 0
+        while at < len(entries):
             builder = producer.create_batch()
-            if not _append(builder, entry, now):
-                msg = f"a record of {len(entry[1] or b'')} bytes for {where[0]} is too large"
+            filled = fill(builder, entries, at, now)
+            if filled == at:
+                msg = f"a record of {len(entries[at][1] or b'')} bytes for {where[0]} is too large"
                 raise MessageSizeTooLargeError(msg)
-        if builder.record_count():
-            sent.append((where, builder.record_count()))
+            sent.append((where, filled - at))
             futures.append(await _send_batch(producer, builder, where))
+            at = filled
     if not futures:
         return {}
     acknowledged = await asyncio.gather(*futures)
     return {where: ack.offset + n for (where, n), ack in zip(sent, acknowledged, strict=True)}
-
-
-def _append(builder: Any, entry: Entry, now: int) -> bool:
-    key, value, headers = entry
-    added = builder.append(timestamp=now, key=key, value=value, headers=list(headers))
-    return added is not None
 
 
 async def _send_batch(producer: AIOKafkaProducer, builder: Any, where: tuple[str, int]) -> Any:
