@@ -1,5 +1,5 @@
-# Five verbs for people who work on Backbeat (setup check test bench docs), one for people who want
-# to see it (demo), and a little upkeep. Needs Python 3.11 or newer; everything else is installed
+# Six verbs for people who work on Backbeat (setup check test chaos bench docs), one for people who
+# want to see it (demo), and a little upkeep. Needs Python 3.11 or newer; everything else is installed
 # into .venv, from locks with hashes, and only when a lock has changed.
 
 # The first of these that is new enough; name another with PYTHON=…
@@ -14,7 +14,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup check format test bench docs demo lock clean
+.PHONY: help setup check format test chaos bench docs demo lock clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,10 @@ format: $(VENV)/.dev ## let ruff fix and format the code
 
 test: $(VENV)/.dev ## the whole suite; parts whose tool is missing are skipped, with the reason (ARGS=…)
 	$(RUN) -m pytest -rs $(ARGS)
+
+chaos: $(VENV)/.dev ## kills, zombies, outages at full size; goes on where it was (SCENARIO=… SEED=… EVENTS=…)
+	CHAOS_SIZE=long SCENARIO=$(SCENARIO) SEED=$(SEED) EVENTS=$(EVENTS) $(RUN) -m pytest tests/chaos -m chaos -s $(ARGS); \
+	  code=$$?; $(RUN) -m tests.support.chaos_results; exit $$code
 
 bench: $(VENV)/.dev ## benchmarks (ARGS=… chooses; none lists them)
 	$(RUN) -m bench $(ARGS)

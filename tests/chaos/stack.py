@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.exits import EXIT_CODE
 from tests.support.api_process import ApiProcess
 from tests.support.plays import Sent
 from tests.support.process import ServerProcess
@@ -51,6 +52,27 @@ class Background(threading.Thread):
             raise self._error
 
 
+class Supervised(Worker):
+    """A worker that is started again when it leaves with code 70, as any supervisor would.
+
+    ``left`` counts how often: on a machine that stands still a flush may come too late.
+    """
+
+    left = 0
+
+    def wait(self, what: Callable[[], Any], seconds: float, describe: str) -> Any:
+        """As ``Worker.wait``, starting it again meanwhile."""
+
+        def check() -> Any:
+            if self.process is not None and self.process.poll() == EXIT_CODE:
+                self.left += 1
+                self.start()
+            assert self.is_running, f"worker is gone while waiting for {describe}:\n{self.tail()}"
+            return what()
+
+        return wait_until(check, seconds, describe)
+
+
 class Stack:
     """One worker with all roles, one API, on a broker that lives on.
 
@@ -73,9 +95,10 @@ class Stack:
             "BACKBEAT_DATA_DIR": str(folder / "data"),
             "BACKBEAT_WEBHOOK_URL": hook.url,
             "BACKBEAT_FLUSH_RECORDS": "2000",
+            "BACKBEAT_SESSION_TIMEOUT": "10",
         }
         roles = {"BACKBEAT_ROLES": "ingest,windows,alerts,notify,sqlite"}
-        self.worker = Worker("faust_app", folder, **env, **roles)
+        self.worker = Supervised("faust_app", folder, **env, **roles)
         self.api = ApiProcess(folder, **env)
         self._flushed = 0
 
