@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -100,9 +100,8 @@ class Feeder(threading.Thread):
             self.error = exc
 
     def abandon(self) -> None:
-        """Send no more."""
+        """Send no more; what is under way may still arrive."""
         self._stop_asked.set()
-        self.join(30)
 
     async def _feed(self) -> None:
         trial = self._trial
@@ -114,10 +113,10 @@ class Feeder(threading.Thread):
         try:
             for begin in range(trial.fed, self._end, _SLICE):
                 end = min(begin + _SLICE, self._end)
-                while end > trial.done + self._ahead:
-                    if self._stop_asked.is_set():
-                        return
+                while end > trial.done + self._ahead and not self._stop_asked.is_set():
                     await asyncio.sleep(0.01)
+                if self._stop_asked.is_set():
+                    return
                 await send(producer, trial.topic(EVENTS), list(trial.plan.make(begin, end)))
                 trial.fed = end
         finally:
@@ -186,6 +185,8 @@ class Trial:
             self._feeder.abandon()
         for worker in self.workers:
             worker.kill()
+        if self._feeder is not None:
+            self._feeder.join(30)
 
     # -- workers ------------------------------------------------------------------------------------
 
@@ -275,18 +276,21 @@ class Trial:
     # -- events -------------------------------------------------------------------------------------
 
     def feed(self, share: float = 1.0, ahead: int = 12_000) -> None:
-        """Begin to send, up to this share of all events."""
+        """Send from now on up to this share of all events, whatever was asked for before."""
         if self._feeder is not None:
-            self._feeder.join(PATIENCE)
+            self._feeder.abandon()
+            self.wait_fed()
         self._feeder = Feeder(self, int(share * self.plan.events), ahead)
         self._feeder.start()
 
     def feed_all(self, share: float = 1.0) -> None:
         """Send up to this share of all events, at once, and wait until they are there."""
         self.feed(share, ahead=self.plan.events)
-        self.wait(
-            lambda: self._feeder is not None and not self._feeder.is_alive(), "all events sent"
-        )
+        self.wait_fed()
+
+    def wait_fed(self) -> None:
+        """Until the producer has sent what it was asked for."""
+        self.wait(lambda: self._feeder is None or not self._feeder.is_alive(), "events sent")
 
     # -- the end ------------------------------------------------------------------------------------
 
@@ -311,9 +315,9 @@ class Trial:
         head = {"fed": self.fed, "done": self._places, "exits": self.exits, "owned": status}
         return "\n".join([json.dumps(head), *logs])
 
-    def totals_written(self) -> list[list[ConsumerRecord]]:
+    def totals_written(self, until: Sequence[int] | None = None) -> list[list[ConsumerRecord]]:
         """Every total of a key that is physically in the changelog, superseded or not."""
-        records = chaos_broker.read(self.bootstrap, self.changelog, "read_uncommitted")
+        records = chaos_broker.read(self.bootstrap, self.changelog, "read_uncommitted", until)
         return [[r for r in rs if (r.key or b"").startswith(b"tally\x00")] for rs in records]
 
     def wait_compacted(self, before: list[list[ConsumerRecord]], until: float) -> float:
@@ -322,10 +326,11 @@ class Trial:
         Events are sent meanwhile, up to a share of all: only an append closes a segment, and only a
         closed one is compacted.
         """
+        ends = [rs[-1].offset + 1 if rs else 0 for rs in before]
 
         def left() -> float:
             share = self.fed / self.plan.events
             self.feed(min(share + 0.005, until))
-            return max(chaos_broker.surviving(before, self.totals_written()), 1e-9)
+            return max(chaos_broker.surviving(before, self.totals_written(ends)), 1e-9)
 
         return float(self.wait(lambda: (share := left()) < 0.3 and share, "compaction"))
