@@ -71,6 +71,11 @@ class ChaosWorker(Worker):
         assert self.process is not None
         self.process.send_signal(sig)
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it answers and has met its broker."""
+        return self.is_running and bool(self.status().get("broker", {}).get("guarantee"))
+
     def last_words(self) -> list[str]:
         """Why it left, as it said: the lines ``leaving with code N: why``."""
         return re.findall(r"leaving with code \d+: [^\n\"]*", self.log.read_text(errors="replace"))
@@ -269,9 +274,9 @@ class Trial:
         return int(worker.process.returncode)
 
     def is_balanced(self) -> bool:
-        """Whether every worker has partitions, and they add up."""
-        owned = [self.owned(worker) for worker in self.workers]
-        return sum(owned) == PARTITIONS and all(owned)
+        """Whether every partition is at work, and every worker up (one of three may have none)."""
+        owned = sum(self.owned(worker) for worker in self.workers)
+        return owned == PARTITIONS and all(worker.is_up for worker in self.workers)
 
     # -- events -------------------------------------------------------------------------------------
 
