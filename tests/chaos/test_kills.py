@@ -121,7 +121,7 @@ def test_churn(scenario, broker, trial_on, more):
         if turn == "join":
             newcomer = trial.worker(f"w{number + 2}")
             if rng.random() < 0.5:  # or it may be gone before it has begun
-                trial.wait(lambda worker=newcomer: trial.owned(worker), "the newcomer at work")
+                trial.wait(lambda worker=newcomer: worker.is_up, "the newcomer at work")
         else:
             how = rng.choice([signal.SIGTERM, signal.SIGKILL])
             codes.append(str(trial.remove(rng.choice(trial.workers), how)))

@@ -13,7 +13,7 @@ from tests.support.chaos_trial import LEFT, SESSION
 
 def early(scenario):
     """A number of batches that are done well before half of the events are."""
-    return max(5, scenario.events // 8_000)
+    return min(20, max(5, scenario.events // 8_000))
 
 
 PATIENT = {"BACKBEAT_FLUSH_DEADLINE": "60"}
@@ -87,7 +87,7 @@ def test_zombie_with_compaction(scenario, broker, trial_on):
     chaos_broker.create(trial.bootstrap, trial.changelog, OFTEN_COMPACTED)
     old = freeze(trial, f"after-fold:{early(scenario)}:freeze", 0.6, **PATIENT)
     before = trial.totals_written()
-    replace(trial, until=0.5)
+    replace(trial, until=0.15 if scenario.is_long else 0.5)  # patience has an end
     survived = trial.wait_compacted(before, until=0.8)
     words = thaw_and_see_it_leave(trial, old)
     assert "fenced" in words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -88,15 +88,24 @@ def begins(bootstrap: str, topic: str) -> list[int]:
 
 
 def read(
-    bootstrap: str, topic: str, isolation: Isolation = "read_committed"
+    bootstrap: str,
+    topic: str,
+    isolation: Isolation = "read_committed",
+    until: Sequence[int] | None = None,
 ) -> list[list[ConsumerRecord]]:
-    """Every record, by partition in offset order; fails if an open transaction hides the end."""
-    return asyncio.run(_read(bootstrap, topic, isolation))
+    """Every record, by partition in offset order; fails if an open transaction hides the end.
+
+    Args:
+        until: offsets to read up to; else the ends there are.
+    """
+    return asyncio.run(_read(bootstrap, topic, isolation, until))
 
 
-async def _read(bootstrap: str, topic: str, isolation: Isolation) -> list[list[ConsumerRecord]]:
+async def _read(
+    bootstrap: str, topic: str, isolation: Isolation, until: Sequence[int] | None
+) -> list[list[ConsumerRecord]]:
     found: list[list[ConsumerRecord]] = [[] for _ in range(PARTITIONS)]
-    last = await _ends(bootstrap, topic, "read_uncommitted")
+    last = until or await _ends(bootstrap, topic, "read_uncommitted")
     async with consumer(bootstrap, isolation) as reader:
         reader.assign(places(topic))
         await reader.seek_to_beginning(*places(topic))
@@ -105,7 +114,7 @@ async def _read(bootstrap: str, topic: str, isolation: Isolation) -> list[list[C
         while waiting:
             assert time.monotonic() < deadline, f"{topic}: not readable to {last}: {waiting}"
             for tp, records in (await reader.getmany(*waiting, timeout_ms=200)).items():
-                found[tp.partition] += records
+                found[tp.partition] += [r for r in records if r.offset < last[tp.partition]]
             waiting = {tp for tp in waiting if await reader.position(tp) < last[tp.partition]}
     return found
 

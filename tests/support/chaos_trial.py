@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -71,6 +71,11 @@ class ChaosWorker(Worker):
         assert self.process is not None
         self.process.send_signal(sig)
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it answers and has met its broker."""
+        return self.is_running and bool(self.status().get("broker", {}).get("guarantee"))
+
     def last_words(self) -> list[str]:
         """Why it left, as it said: the lines ``leaving with code N: why``."""
         return re.findall(r"leaving with code \d+: [^\n\"]*", self.log.read_text(errors="replace"))
@@ -100,9 +105,8 @@ class Feeder(threading.Thread):
             self.error = exc
 
     def abandon(self) -> None:
-        """Send no more."""
+        """Send no more; what is under way may still arrive."""
         self._stop_asked.set()
-        self.join(30)
 
     async def _feed(self) -> None:
         trial = self._trial
@@ -114,10 +118,10 @@ class Feeder(threading.Thread):
         try:
             for begin in range(trial.fed, self._end, _SLICE):
                 end = min(begin + _SLICE, self._end)
-                while end > trial.done + self._ahead:
-                    if self._stop_asked.is_set():
-                        return
+                while end > trial.done + self._ahead and not self._stop_asked.is_set():
                     await asyncio.sleep(0.01)
+                if self._stop_asked.is_set():
+                    return
                 await send(producer, trial.topic(EVENTS), list(trial.plan.make(begin, end)))
                 trial.fed = end
         finally:
@@ -186,6 +190,8 @@ class Trial:
             self._feeder.abandon()
         for worker in self.workers:
             worker.kill()
+        if self._feeder is not None:
+            self._feeder.join(30)
 
     # -- workers ------------------------------------------------------------------------------------
 
@@ -268,25 +274,28 @@ class Trial:
         return int(worker.process.returncode)
 
     def is_balanced(self) -> bool:
-        """Whether every worker has partitions, and they add up."""
-        owned = [self.owned(worker) for worker in self.workers]
-        return sum(owned) == PARTITIONS and all(owned)
+        """Whether every partition is at work, and every worker up (one of three may have none)."""
+        owned = sum(self.owned(worker) for worker in self.workers)
+        return owned == PARTITIONS and all(worker.is_up for worker in self.workers)
 
     # -- events -------------------------------------------------------------------------------------
 
     def feed(self, share: float = 1.0, ahead: int = 12_000) -> None:
-        """Begin to send, up to this share of all events."""
+        """Send from now on up to this share of all events, whatever was asked for before."""
         if self._feeder is not None:
-            self._feeder.join(PATIENCE)
+            self._feeder.abandon()
+            self.wait_fed()
         self._feeder = Feeder(self, int(share * self.plan.events), ahead)
         self._feeder.start()
 
     def feed_all(self, share: float = 1.0) -> None:
         """Send up to this share of all events, at once, and wait until they are there."""
         self.feed(share, ahead=self.plan.events)
-        self.wait(
-            lambda: self._feeder is not None and not self._feeder.is_alive(), "all events sent"
-        )
+        self.wait_fed()
+
+    def wait_fed(self) -> None:
+        """Until the producer has sent what it was asked for."""
+        self.wait(lambda: self._feeder is None or not self._feeder.is_alive(), "events sent")
 
     # -- the end ------------------------------------------------------------------------------------
 
@@ -311,9 +320,9 @@ class Trial:
         head = {"fed": self.fed, "done": self._places, "exits": self.exits, "owned": status}
         return "\n".join([json.dumps(head), *logs])
 
-    def totals_written(self) -> list[list[ConsumerRecord]]:
+    def totals_written(self, until: Sequence[int] | None = None) -> list[list[ConsumerRecord]]:
         """Every total of a key that is physically in the changelog, superseded or not."""
-        records = chaos_broker.read(self.bootstrap, self.changelog, "read_uncommitted")
+        records = chaos_broker.read(self.bootstrap, self.changelog, "read_uncommitted", until)
         return [[r for r in rs if (r.key or b"").startswith(b"tally\x00")] for rs in records]
 
     def wait_compacted(self, before: list[list[ConsumerRecord]], until: float) -> float:
@@ -322,10 +331,11 @@ class Trial:
         Events are sent meanwhile, up to a share of all: only an append closes a segment, and only a
         closed one is compacted.
         """
+        ends = [rs[-1].offset + 1 if rs else 0 for rs in before]
 
         def left() -> float:
             share = self.fed / self.plan.events
             self.feed(min(share + 0.005, until))
-            return max(chaos_broker.surviving(before, self.totals_written()), 1e-9)
+            return max(chaos_broker.surviving(before, self.totals_written(ends)), 1e-9)
 
         return float(self.wait(lambda: (share := left()) < 0.3 and share, "compaction"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -91,7 +92,11 @@ class Worker:
                 return r.status, r.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
-        except (OSError, urllib.error.URLError):
+        except (
+            OSError,
+            urllib.error.URLError,
+            http.client.HTTPException,
+        ):  # killed while it answers
             return 0, b""
 
     def status(self) -> dict[str, Any]:
