@@ -15,6 +15,7 @@ from models.records import (
     decode_finding,
     decode_window,
 )
+from storage.cluster import identify
 from storage.protocols import Position, Rows, Sink
 
 log = logging.getLogger("backbeat.sinks")
@@ -37,9 +38,10 @@ def declare(app: EngineApp, name: str, sink: Sink) -> None:
     """Have ``sink`` follow the output topics, as groups ``<app>-<name>`` and ``<app>-<name>-alerts``."""
     settings = app.settings
     topics = {settings.topic(source): source for source in DECODERS}
+    place = Place(app, name, sink)
 
     async def handle(records: Records) -> None:
-        await sink.write(rows_of(records, topics, app))
+        await sink.write(rows_of(records, topics, place.cluster, app))
 
     opening = asyncio.Lock()
 
@@ -54,7 +56,7 @@ def declare(app: EngineApp, name: str, sink: Sink) -> None:
             [settings.topic(source) for source in sources],
             handle,
             prepare=open_sink,
-            positions=sink.positions,
+            positions=place.positions,
             session_timeout=settings.session_timeout,
         )
         for suffix, sources in GROUPS.items()
@@ -83,7 +85,36 @@ def declare(app: EngineApp, name: str, sink: Sink) -> None:
     app.engine.followers += followers
 
 
-def rows_of(records: Records, topics: Mapping[str, str], app: Any) -> Rows:
+class Place:
+    """Where a sink stands in the topics of the cluster that is followed now."""
+
+    def __init__(self, app: EngineApp, name: str, sink: Sink) -> None:
+        self.cluster = ""
+        self._app = app
+        self._name = name
+        self._sink = sink
+
+    async def positions(self) -> Mapping[tuple[str, int], int]:
+        """The sink's positions, asked for at each assignment: the broker may have been made anew.
+
+        Raises:
+            StorageError: the store or the broker does not answer.
+        """
+        settings = self._app.settings
+        clients = {"bootstrap_servers": settings.bootstrap}
+        cluster = await identify(clients, settings.topic("cluster"))
+        found = await self._sink.positions(cluster)
+        if cluster != self.cluster and not found:
+            self._app.engine.metrics.count("sink_position", "none_of_this_cluster")
+            log.info(
+                "%s has no positions of this cluster: its groups begin where the broker has them",
+                self._name, extra={"cluster": cluster},
+            )  # fmt: skip
+        self.cluster = cluster
+        return found
+
+
+def rows_of(records: Records, topics: Mapping[str, str], cluster: str, app: Any) -> Rows:
     """What a fetch holds, by kind. A record that cannot be decoded is counted and left out."""
     found: dict[str, list[Any]] = {source: [] for source in DECODERS}
     positions, alert_offsets = [], []
@@ -103,4 +134,8 @@ def rows_of(records: Records, topics: Mapping[str, str], app: Any) -> Rows:
                 if source == "alerts":
                     alert_offsets.append((tp.partition, record.offset))
         positions.append(Position(tp.topic, tp.partition, batch[-1].offset + 1))
-    return Rows(**found, positions=positions, alert_offsets=alert_offsets)
+    return Rows(
+        windows=found["windows"], findings=found["findings"], alerts=found["alerts"],
+        deliveries=found["deliveries"], positions=positions, alert_offsets=alert_offsets,
+        cluster=cluster,
+    )  # fmt: skip

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 
 from agents import alerts, ingest, notify, sinks, windows
+from agents.journal import Journal
 from agents.judging import RuleBook, RuleJudge
 from alerts.delivery import Backoff
 from alerts.incidents import IncidentConfig
@@ -48,6 +49,7 @@ def create_app(settings: Settings) -> EngineApp:
         logging_config=logging_config(settings),
     )
     count = app.engine.metrics
+    journal = Journal(count)
     sources = {"plays": settings.partitions, "metrics": settings.partitions}
     if "ingest" in settings.roles:
         ingest.declare(
@@ -60,6 +62,7 @@ def create_app(settings: Settings) -> EngineApp:
                 forwarding=True,
                 counters=count,
             ),
+            journal,
         )
     if "windows" in settings.roles:
         saved = app.global_store("rules", rule_from_json)
@@ -68,9 +71,10 @@ def create_app(settings: Settings) -> EngineApp:
             app,
             WindowsConfig(series=series, sources=sources, counters=count, budget=WINDOWS_AT_ONCE),
             judge,
+            journal,
         )
     if "alerts" in settings.roles:
-        alerts.declare(app, IncidentConfig(receivers=receivers, counters=count))
+        alerts.declare(app, IncidentConfig(receivers=receivers, counters=count), journal)
     if "notify" in settings.roles:
         notify.declare(app, senders(receivers, settings))
     for name in SINKS:

@@ -36,7 +36,6 @@ from models.settings import Settings
 from storage.factory import create_feed, create_latest, create_queries
 from storage.feeds import AlertFeed
 from storage.protocols import LatestValues, Positioned, Queries
-from storage.redis import RedisLatest
 
 VERSION = "1"
 
@@ -89,7 +88,7 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
         alerts=AlertReader(queries),
         series=reader,
         overview=OverviewReader(queries, reader),
-        ingest=Ingest(producer, config.time.future, metrics),
+        ingest=Ingest(producer, config, metrics),
         stream=stream,
         readings=ReadingsHub(queries, latest, metrics, clock),
         health=HealthChecker(queries, settings.tenants[0], starters, lag),
@@ -141,7 +140,7 @@ def create_default_api() -> FastAPI:
     series = load_series_config(settings.series_config)
     queries, latest = create_queries(settings, series), create_latest(settings)
     releases: list[Release] = [queries.close]
-    if isinstance(latest, RedisLatest):
+    if latest is not None:
         releases.append(latest.close)
     return create_api(
         settings,

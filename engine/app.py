@@ -24,11 +24,11 @@ from engine.exits import leave_now
 from engine.flush import Flush
 from engine.follower import Follower
 from engine.global_store import GlobalStore
-from engine.hooks import ChunkConsumer, ChunkTransport, check_sources
+from engine.hooks import ChunkConsumer, ChunkTransport, check_sources, compress_fast
 from engine.metrics import EngineMetrics
 from engine.partition import Partition
 from engine.status import StatusServer
-from engine.step import Step
+from engine.step import Step, Watermark
 from engine.work import Work
 from models.errors import ConfigurationError
 from models.flow import StoreSpec
@@ -169,6 +169,7 @@ class EngineApp(faust.App):
 
     def __init__(self, settings: Settings, *, topics: Sequence[Any], **options: Any) -> None:
         check_sources()
+        compress_fast()
         self.settings = settings
         self.topic_table = topics
         self._starters: list[Callable[[], Awaitable[None]]] = []
@@ -200,9 +201,20 @@ class EngineApp(faust.App):
 
     # -- declaring --------------------------------------------------------------------------
 
-    def step(self, name: str, source: str, stores: Sequence[StoreSpec]) -> Step:
-        """Declare a step; its agent reads :meth:`source_of` it."""
-        step = self.engine.steps[name] = Step(self.engine, name, source, stores)
+    def step(
+        self,
+        name: str,
+        source: str,
+        stores: Sequence[StoreSpec],
+        *,
+        watermark: Watermark | None = None,
+    ) -> Step:
+        """Declare a step; its agent reads :meth:`source_of` it.
+
+        ``watermark`` says, of a partition's state, up to which event time (epoch ms) it is complete;
+        it is called when metrics are asked for.
+        """
+        step = self.engine.steps[name] = Step(self.engine, name, source, stores, watermark)
         return step
 
     def source_of(self, step: Step) -> Any:

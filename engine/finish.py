@@ -8,14 +8,14 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 
 from engine.exits import leave_now
 from engine.flush import MAX_BATCH_BYTES
 from engine.partition import Partition
 from engine.work import Work
 from models.errors import FencedError
-from models.flow import TIMERS, Output, Record
+from models.flow import TIMERS, Fold, Output, Record
 from models.records import MAX_DEAD_LETTER_BYTES, DeadLetter, to_json
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ async def finish(step: Step, work: Work) -> None:
         raise
     except FencedError as exc:
         leave_now(f"flush of {where} refused: {exc}")
-    except TimeoutError as exc:
+    except (KafkaTimeoutError, TimeoutError) as exc:
         seconds = step.engine.settings.flush_deadline
         leave_now(f"flush of {where} not acknowledged in {seconds:g} s; nothing is lost", exc)
     except Exception as exc:  # noqa: BLE001 - the edge: nothing may be acknowledged by accident
@@ -69,10 +69,9 @@ async def _write(step: Step, work: Work) -> None:
     partition = work.partition
     began = time.monotonic()
     assert partition.writer is not None  # noqa: S101 - a ready partition has one
-    async with asyncio.timeout(step.engine.settings.flush_deadline):
-        partition.changelog_end = await partition.writer.write(
-            work.outputs, work.changes, work.next_offset, work.now
-        )
+    partition.changelog_end = await partition.writer.write(
+        work.outputs, work.changes, work.next_offset, work.now
+    )
     partition.state.flushed()
     partition.flushed(work.next_offset, began)
     step.engine.flushed(step, work)
@@ -86,9 +85,12 @@ def _too_large(
     for out in outputs:
         if len(out.value or b"") + len(out.key or b"") > limit:
             return f"{MessageSizeTooLargeError.__name__}: an output for {out.topic} is too large"
-    for key, value in changes:
-        if len(value or b"") + len(key) > limit:
-            return f"{MessageSizeTooLargeError.__name__}: the state of {key[:80]!r} is too large"
+    if max((len(value) for _, value in changes if value), default=0) > limit // 2:
+        for key, value in changes:
+            if len(value or b"") + len(key) > limit:
+                return (
+                    f"{MessageSizeTooLargeError.__name__}: the state of {key[:80]!r} is too large"
+                )
     return None
 
 
@@ -101,12 +103,8 @@ async def _isolate(step: Step, work: Work) -> None:
     partition, batch, fold = work.partition, work.batch, work.fold
     assert fold is not None  # noqa: S101 - an error can only come from a fold
     await _undo(step, partition)
-    timers = partition.state.stores[TIMERS]
-    for due in batch.due:  # they are in the batch, and the undoing has brought them back
-        timers.pop(due.key, None)
     again = Work(partition, batch, work.next_offset, step.engine.now())
-    again.apply(fold)
-    _freeze(again)
+    _try(again, fold)
     if again.error is None:
         await _write(step, again)
         return
@@ -115,18 +113,30 @@ async def _isolate(step: Step, work: Work) -> None:
         for half in again.split():
             if partition.revoked:
                 return
-            half.apply(fold)
-            _freeze(half)
+            _try(half, fold)
             await (_write if half.error is None else _isolate)(step, half)
         return
     if not batch.records and not batch.due:
         leave_now(f"fold of step {step.name} fails when only time passes:\n{again.error}")
-    for due in () if batch.records else batch.due:
-        timers.pop(due.key, None)
+    if not batch.records:
+        _take_timers(work)
     last = Work(partition, batch, work.next_offset, again.now)
     last.outputs = [_dead_letter(step, again)]
     _freeze(last)
     await _write(step, last)
+
+
+def _try(work: Work, fold: Fold) -> None:
+    _take_timers(work)
+    work.apply(fold)
+    _freeze(work)
+
+
+def _take_timers(work: Work) -> None:
+    """Remove those that are in the batch: the undoing has brought them back."""
+    timers = work.partition.state.stores[TIMERS]
+    for due in work.batch.due:
+        timers.pop(due.key, None)
 
 
 async def _undo(step: Step, partition: Partition) -> None:

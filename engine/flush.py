@@ -23,6 +23,7 @@ from aiokafka.partitioner import murmur2
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
+from engine.hooks import fill
 from models.errors import FencedError
 from models.flow import Headers, Output
 from models.settings import Settings
@@ -30,9 +31,14 @@ from models.settings import Settings
 MAX_BATCH_BYTES = 900_000
 """Bytes of one record batch; below the broker's default of 1,048,588 a message."""
 
+PLAIN_AT_ONCE = 4
+"""Plain flushes under way: they share a producer, which has one batch a partition in flight."""
+
 Change = tuple[bytes, bytes | None]
-Entry = tuple[bytes | None, bytes | None, Headers]
-Grouped = dict[tuple[str, int], list[Entry]]
+Entry = tuple[bytes | None, bytes | None] | tuple[bytes | None, bytes | None, Headers]
+"""Key, value, and headers if there are any."""
+
+Grouped = dict[tuple[str, int], Sequence[Entry]]
 
 
 class Place(NamedTuple):
@@ -53,6 +59,7 @@ class Writer(Protocol):
 
         Raises:
             FencedError: another worker owns the partition now; nothing was written.
+            TimeoutError: not acknowledged within the settings' ``flush_deadline``.
             KafkaError: it is not known to be durable.
         """
         ...
@@ -69,6 +76,7 @@ class Flush:
         self.transactions = transactions
         self._settings = settings
         self._shared = AIOKafkaProducer(**_options(settings), enable_idempotence=idempotent)
+        self._turns = asyncio.Semaphore(PLAIN_AT_ONCE)
 
     @property
     def guarantee(self) -> str:
@@ -86,7 +94,7 @@ class Flush:
     async def open(self, place: Place) -> Writer:
         """A writer for a partition that has just been assigned; an earlier owner's is fenced."""
         if not self.transactions:
-            return _PlainWriter(self._shared, self._settings, place)
+            return _PlainWriter(self._shared, self._settings, place, self._turns)
         writer = _TransactionalWriter(self._settings, place)
         await writer.open()
         return writer
@@ -99,16 +107,24 @@ class Flush:
 class _PlainWriter:
     """Outputs first, then state: see the module's text."""
 
-    def __init__(self, producer: AIOKafkaProducer, settings: Settings, place: Place) -> None:
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        settings: Settings,
+        place: Place,
+        turns: asyncio.Semaphore,
+    ) -> None:
         self._producer = producer
         self._settings = settings
+        self._turns = turns
         self._log = (place.changelog, place.source.partition)
 
     async def write(
         self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
     ) -> int:
-        await _send(self._producer, _by_partition(outputs, self._settings), now)
-        ends = await _send(self._producer, {self._log: [(k, v, ()) for k, v in changes]}, now)
+        async with self._turns, asyncio.timeout(self._settings.flush_deadline):
+            await _send(self._producer, _by_partition(outputs, self._settings), now)
+            ends = await _send(self._producer, {self._log: changes}, now)
         return ends[self._log]
 
     async def close(self) -> None:
@@ -137,18 +153,25 @@ class _TransactionalWriter:
         self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
     ) -> int:
         grouped = _by_partition(outputs, self._settings)
-        grouped[self._log] = [(k, v, ()) for k, v in changes]
+        grouped[self._log] = changes
         offset = {TopicPartition(*self._place.source): OffsetAndMetadata(next_offset, "")}
         try:
-            await self._producer.begin_transaction()
-            sending = asyncio.ensure_future(_send(self._producer, grouped, now))
-            await self._producer.send_offsets_to_transaction(offset, self._settings.app_id)
-            ends = await sending
-            await self._producer.commit_transaction()
+            async with asyncio.timeout(self._settings.flush_deadline):
+                return await self._commit(grouped, offset, now)
         except ProducerFenced as exc:
             msg = "another worker has taken the partition over (this one is fenced)"
             raise FencedError(msg) from exc
-        return ends[self._log] + 1  # the commit's own record
+
+    async def _commit(
+        self, grouped: Grouped, offset: dict[TopicPartition, OffsetAndMetadata], now: int
+    ) -> int:
+        await self._producer.begin_transaction()
+        ends, _ = await asyncio.gather(
+            _send(self._producer, grouped, now),
+            self._producer.send_offsets_to_transaction(offset, self._settings.app_id),
+        )
+        await self._producer.commit_transaction()
+        return int(ends[self._log]) + 1  # the commit's own record
 
     async def close(self) -> None:
         await self._producer.stop()
@@ -162,18 +185,18 @@ def _options(settings: Settings) -> Mapping[str, Any]:
         "max_batch_size": MAX_BATCH_BYTES,
         "max_request_size": 2 * MAX_BATCH_BYTES,
         "linger_ms": 0,
-        "request_timeout_ms": 5_000,
+        "request_timeout_ms": int(settings.flush_deadline * 1000),
         "retry_backoff_ms": 50,
     }
 
 
 def _by_partition(outputs: Sequence[Output], settings: Settings) -> Grouped:
-    grouped: Grouped = {}
+    grouped: dict[tuple[str, int], Any] = {}
     names: dict[str, str] = {}
     for topic, key, value, headers, partition in outputs:
         name = names.get(topic) or names.setdefault(topic, settings.topic(topic))
         target = partition_of(key, settings.partitions) if partition is None else partition
-        entry = (key, value, headers)
+        entry = (key, value, headers) if headers else (key, value)
         if (entries := grouped.get((name, target))) is None:
             grouped[name, target] = [entry]
         else:
@@ -186,29 +209,20 @@ async def _send(producer: AIOKafkaProducer, grouped: Grouped, now: int) -> dict[
     futures: list[Any] = []
     sent: list[tuple[tuple[str, int], int]] = []
     for where, entries in grouped.items():
-        builder = producer.create_batch()
-        for entry in entries:
-            if _append(builder, entry, now):
-                continue
-            sent.append((where, builder.record_count()))
-            futures.append(await _send_batch(producer, builder, where))
+        at = 0
+        while at < len(entries):
             builder = producer.create_batch()
-            if not _append(builder, entry, now):
-                msg = f"a record of {len(entry[1] or b'')} bytes for {where[0]} is too large"
+            filled = fill(builder, entries, at, now)
+            if filled == at:
+                msg = f"a record of {len(entries[at][1] or b'')} bytes for {where[0]} is too large"
                 raise MessageSizeTooLargeError(msg)
-        if builder.record_count():
-            sent.append((where, builder.record_count()))
+            sent.append((where, filled - at))
             futures.append(await _send_batch(producer, builder, where))
+            at = filled
     if not futures:
         return {}
     acknowledged = await asyncio.gather(*futures)
     return {where: ack.offset + n for (where, n), ack in zip(sent, acknowledged, strict=True)}
-
-
-def _append(builder: Any, entry: Entry, now: int) -> bool:
-    key, value, headers = entry
-    added = builder.append(timestamp=now, key=key, value=value, headers=list(headers))
-    return added is not None
 
 
 async def _send_batch(producer: AIOKafkaProducer, builder: Any, where: tuple[str, int]) -> Any:

@@ -64,6 +64,7 @@ class Follower(ConsumerRebalanceListener):
         self._bootstrap = bootstrap
         self._session_ms = int(session_timeout * 1000)
         self._consumer: AIOKafkaConsumer
+        self._committed: dict[TopicPartition, int] = {}
 
     async def start(self) -> None:
         """Begin to join the group and to follow, in a task: joining may take the broker seconds."""
@@ -122,6 +123,7 @@ class Follower(ConsumerRebalanceListener):
         while True:
             records = await self._consumer.getmany(timeout_ms=500, max_records=self._max_records)
             if not records:
+                await self._commit(await self._quiet_positions())
                 continue
 
             async def handle(batch: Records = records) -> None:
@@ -129,13 +131,20 @@ class Follower(ConsumerRebalanceListener):
 
             await self._retrying(handle)
             self.handled += sum(len(r) for r in records.values())
-            await self._commit(records)
+            await self._commit({tp: rs[-1].offset + 1 for tp, rs in records.items()})
 
-    async def _commit(self, records: Records) -> None:
+    async def _quiet_positions(self) -> dict[TopicPartition, int]:
+        """Positions that moved without a record: transactions end with one that nobody is given."""
         mine = self._consumer.assignment()
-        offsets = {tp: rs[-1].offset + 1 for tp, rs in records.items() if tp in mine}
+        places = {tp: await self._consumer.position(tp) for tp in mine & self._committed.keys()}
+        return {tp: place for tp, place in places.items() if place > self._committed[tp]}
+
+    async def _commit(self, offsets: dict[TopicPartition, int]) -> None:
+        mine = self._consumer.assignment()
+        offsets = {tp: offset for tp, offset in offsets.items() if tp in mine}
         if not offsets:
             return
+        self._committed |= offsets
         try:
             await self._consumer.commit(offsets)
         except KafkaError as exc:

@@ -13,10 +13,11 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, codec
 from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import ConsumerStoppedError, CorruptRecordException
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.app.base import App
 from faust.transport import consumer as faust_consumer
@@ -28,7 +29,7 @@ from models.errors import ConfigurationError
 from models.flow import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mode import ServiceT
 
@@ -65,6 +66,8 @@ SOURCES = {
     "faust App._on_partitions_assigned": (App._on_partitions_assigned, "de932b7927db85b3"),
     "faust App._new_transport": (App._new_transport, "42db531312dd776f"),
     "aiokafka GroupCoordinator._do_heartbeat": (GroupCoordinator._do_heartbeat, "dc1d6632aaa68e96"),
+    "aiokafka lz4_encode": (codec.lz4_encode, "a27f1d0da7e18dcb"),
+    "aiokafka BatchBuilder": (BatchBuilder, "8050802ca7514186"),
     "aiokafka Fetcher.fetched_records": (Fetcher.fetched_records, "be4348896b9b66af"),
     "aiokafka FetchResult": (FetchResult, "d7db13f06de8248c"),
     "aiokafka PartitionRecords": (PartitionRecords, "94aa0da0dbec8d1b"),
@@ -85,6 +88,34 @@ def check_sources() -> None:
                 "install the versions of requirements.lock"
             )
             raise ConfigurationError(msg)
+
+
+def fill(builder: BatchBuilder, entries: Sequence[Any], start: int, now: int) -> int:
+    """Put entries (key, value[, headers]) into a record batch until it is full.
+
+    Replaces ``BatchBuilder.append`` for every record, which costs more than the record itself.
+
+    Returns:
+        the index after the last entry that had room.
+    """
+    append = builder._builder.append
+    for at in range(start, len(entries)):
+        key, value, *headers = entries[at]
+        if append(at - start, now, key, value, list(headers[0]) if headers else []) is None:
+            break
+    else:
+        at = len(entries)
+    builder._relative_offset = at - start
+    return at
+
+
+def compress_fast() -> None:
+    """Have aiokafka compress with lz4's fast mode, level 1.
+
+    Its default, 9, is the slow mode: 25 times the CPU for 26 % less on a changelog's batches
+    (measured: 4.0 and 0.15 µs a record), and it has no setting. Every reader reads both.
+    """
+    codec.lz4_encode.__defaults__ = (1,)
 
 
 class ChunkConsumerThread(faust_driver.AIOKafkaConsumerThread):

@@ -53,7 +53,7 @@ class EngineMetrics:
         self.dropped.labels(name, reason).inc(n)
 
 
-GAUGES: dict[str, tuple[str, Callable[[Partition], float]]] = {
+GAUGES: dict[str, tuple[str, Callable[[Partition], float | None]]] = {
     "partition_lag_records": ("Records not yet in flushed state.", lambda p: p.lag),
     "partition_held_back_records": (
         "Records behind the last stable offset: open transactions hold them back.",
@@ -72,6 +72,10 @@ GAUGES: dict[str, tuple[str, Callable[[Partition], float]]] = {
     "partition_restored_records": ("Changelog records read for it.", lambda p: p.restored_records),
     "partition_buffered_records": ("Records fetched and not yet folded.", lambda p: p.buffered),
     "partition_ready": ("1 when its state is restored.", lambda p: int(p.ready)),
+    "partition_watermark_seconds": (
+        "Event time (epoch) up to which the live stream is complete; absent before it is known.",
+        lambda p: None if (at := p.watermark()) is None else at / 1000,
+    ),
     "state_keys": ("Keys in memory.", lambda p: len(p.state)),
 }
 
@@ -85,5 +89,6 @@ class _PartitionCollector(Collector):
         for name, (about, value) in GAUGES.items():
             family = GaugeMetricFamily(f"backbeat_{name}", about, labels=["source", "partition"])
             for source, partition in now:
-                family.add_metric([source, str(partition.tp.partition)], value(partition))
+                if (found := value(partition)) is not None:
+                    family.add_metric([source, str(partition.tp.partition)], found)
             yield family

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from faust.types import TP
 
 from engine.store import PartitionState
-from models.flow import TIMERS, Due, Records, StoreSpec
+from models.flow import TIMERS, Due, Records, State, StoreSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from engine.chunk import Chunk
     from engine.flush import Writer
@@ -26,10 +26,17 @@ class Partition:
     that is not yet in acknowledged state. The gate (``is_open``) lets the consumer fetch.
     """
 
-    def __init__(self, tp: TP, specs: Sequence[StoreSpec], max_buffered: int) -> None:
+    def __init__(
+        self,
+        tp: TP,
+        specs: Sequence[StoreSpec],
+        max_buffered: int,
+        watermark: Callable[[State], int | None] | None = None,
+    ) -> None:
         self.tp = tp
         self.specs = specs
         self.max_buffered = max_buffered
+        self._watermark = watermark
         self.state = PartitionState(specs)
         self.position = -1
         self.highwater = -1
@@ -76,6 +83,15 @@ class Partition:
     def held_back(self) -> int:
         """Records that open transactions keep from everybody who reads committed ones."""
         return self.highwater - self.stable if 0 <= self.stable <= self.highwater else 0
+
+    def watermark(self) -> int | None:
+        """Event time (epoch ms) up to which it is complete; None if nobody can say."""
+        if self._watermark is None:
+            return None
+        try:
+            return self._watermark(self.state.stores)
+        except RuntimeError:  # asked from another thread while a fold adds a key
+            return None
 
     def stood_still(self) -> float:
         """Seconds for which there was something to read and nothing was flushed; 0 if it moves."""
@@ -147,6 +163,7 @@ class Partition:
             "lag": self.lag,
             "held_back": self.held_back,
             "buffered": self.buffered,
+            "watermark": self.watermark(),
             "timers_waiting": len(self.state.stores[TIMERS]),
             "keys": self.state.sizes(),
             "restored_records": self.restored_records,

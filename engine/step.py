@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from engine.partition import Partition
 from engine.store import PartitionState
 from engine.work import Work
 from models.errors import BackbeatError
-from models.flow import Batch, StoreSpec
+from models.flow import Batch, State, StoreSpec
 
 if TYPE_CHECKING:
     from engine.app import Engine
@@ -35,20 +35,34 @@ TAKE_OVER_SECONDS = 60.0
 
 CLOSE_SECONDS = 2.0
 
+PROGRESS_SECONDS = 5.0
+"""Seconds between two lines about a restore that takes long."""
+
 TRUNCATED_AFTER = 5
 """Fetches in a row that do not continue where we are, until the source counts as truncated."""
+
+
+Watermark = Callable[[State], int | None]
 
 
 class Step:
     """Made by :meth:`EngineApp.step`; knows the partitions of its source that this worker has."""
 
-    def __init__(self, engine: Engine, name: str, source: str, stores: Sequence[StoreSpec]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        source: str,
+        stores: Sequence[StoreSpec],
+        watermark: Watermark | None = None,
+    ) -> None:
         self.engine = engine
         self.name = name
         self.source = source
         self.topic = engine.settings.topic(source)
         self.changelog = f"{engine.settings.app_id}-{name}-changelog"
         self.stores = tuple(stores)
+        self.watermark = watermark
         self.partitions: dict[int, Partition] = {}
         self._kept: dict[int, Partition] = {}
         self._assigning = asyncio.Lock()
@@ -158,6 +172,8 @@ class Step:
         if partition.buffer:
             if partition.buffered >= settings.flush_records or self.draining:
                 return partition.first_buffered_at  # past: the one that waits longest is first
+            if not partition.buffered:  # only the ends of transactions: no hurry to say so
+                return partition.first_buffered_at + TICK
             return partition.first_buffered_at + settings.flush_interval
         if partition.has_due(self.engine.now()):
             return 0.0
@@ -184,7 +200,9 @@ class Step:
         settings = self.engine.settings
         mine = {}
         for number in numbers:
-            partition = Partition(TP(self.topic, number), self.stores, 2 * settings.flush_records)
+            partition = Partition(
+                TP(self.topic, number), self.stores, 2 * settings.flush_records, self.watermark
+            )
             mine[number] = self.partitions[number] = partition
         try:
             async with self._assigning:  # one after the other: a late one would fence its successor
@@ -226,8 +244,15 @@ class Step:
     async def _read(
         self, known: dict[int, int | None], mine: dict[int, Partition]
     ) -> dict[int, Restored]:
+        said = time.monotonic()
+
         def progress(number: int, records: int) -> None:
+            nonlocal said
             mine[number].restored_records += records
+            if time.monotonic() - said > PROGRESS_SECONDS:
+                said = time.monotonic()
+                done = sum(p.restored_records for p in mine.values())
+                log.info("step %s: %d changelog records read so far", self.name, done)
 
         return await restore(self.engine.settings.bootstrap, self.changelog, known, progress)
 

@@ -7,7 +7,8 @@ of the partition itself (``next_offset``) goes with every flush under a key of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -71,9 +72,10 @@ class KeyedStore(dict[str, Any]):
         return self[key]
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        """As ``dict.update``, remembering every key."""
-        for key, value in dict(*args, **kwargs).items():
-            self[key] = value
+        """As ``dict.update``, remembering every key; the quick way to assign many."""
+        new = dict(*args, **kwargs)
+        self.dirty.update(new)
+        super().update(new)
 
     def popitem(self) -> tuple[str, Any]:
         """As ``dict.popitem``, remembering the key."""
@@ -127,6 +129,13 @@ class GuardedStore(KeyedStore):
     def __setitem__(self, key: str, value: Any) -> None:
         self._remember(key)
         super().__setitem__(key, value)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """As ``dict.update``."""
+        new = dict(*args, **kwargs)
+        for key in new:
+            self._remember(key)
+        super().update(new)
 
     def __delitem__(self, key: str) -> None:
         self._remember(key)
@@ -228,7 +237,7 @@ class PartitionState:
         out: list[tuple[bytes, bytes | None]] = []
         for name, store in self.stores.items():
             if store.dirty:
-                out.extend(_changes(name, store, self.specs[name].encode))
+                out += _changes(name, store, self.specs[name].encode)
                 store.dirty = set()
         self.meta = Meta(next_offset, now)
         out.append((META_KEY, _encode(self.meta)))
@@ -244,11 +253,16 @@ class PartitionState:
 
 def _changes(
     name: str, store: KeyedStore, encode: Callable[[Any], bytes]
-) -> Iterator[tuple[bytes, bytes | None]]:
-    prefix = name.encode() + b"\x00"
-    for key in store.dirty:
-        value = dict.get(store, key, _MISSING)
-        yield prefix + key.encode(), None if value is _MISSING else encode(value)
+) -> list[tuple[bytes, bytes | None]]:
+    prefix = f"{name}\x00"
+    deleted = [key for key in store.dirty if key not in store]
+    changed = store.dirty.difference(deleted) if deleted else store.dirty
+    get = partial(dict.__getitem__, store)
+    changes: list[tuple[bytes, bytes | None]] = [
+        (f"{prefix}{key}".encode(), encode(get(key))) for key in changed
+    ]
+    changes += [(f"{prefix}{key}".encode(), None) for key in deleted]
+    return changes
 
 
 def last_values(records: Iterable[tuple[bytes, bytes | None]]) -> dict[bytes, bytes]:

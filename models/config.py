@@ -101,6 +101,11 @@ class SeriesConfig(msgspec.Struct, frozen=True):
     metric_pane_min: int
     metric_pane_max: int
 
+    @property
+    def measure_names(self) -> frozenset[str]:
+        """Names that no metric may have: its series key would be that of a measure of plays."""
+        return frozenset(measure.name for measure in self.measures)
+
 
 def group_name(tags: tuple[str, ...]) -> str:
     """The name of a dimension group of plays: ``all``, ``country``, ``country_platform``."""

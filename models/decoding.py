@@ -43,8 +43,9 @@ import msgspec
 from msgspec import Meta
 
 from models.events import Metric, Play, Rejected
-from models.flow import Output, Record
+from models.flow import Headers, Output, Record, header
 from models.records import MAX_DEAD_LETTER_BYTES, DeadLetter, to_json
+from models.topics import EVENT_ID_HEADER
 
 MAX_VALUE_BYTES = 1 << 20
 MAX_DEPTH = 64
@@ -252,6 +253,14 @@ _MESSAGES = (
 )
 
 
+def reserved_name(name: str) -> Rejected:
+    """Why a metric is refused that is called like a measure of plays."""
+    return Rejected(
+        "reserved_name",
+        f"metric name {name!r} is a measure of plays; their series would be one: use another name",
+    )
+
+
 def _why(value: bytes, exc: Exception) -> Rejected:
     """The reason and detail of a value that the parser refused."""
     detail = str(exc)[:300]
@@ -294,6 +303,8 @@ def dead_letter(
     The value (and a key that is absurdly long) is cut at ``MAX_DEAD_LETTER_BYTES``.
     """
     value, key = record.value, record.key
+    event_id = event_id_of(record.headers, record.value)
+    headers = ((EVENT_ID_HEADER, event_id.encode()),) if event_id else ()
     letter = DeadLetter(
         reason=rejected.reason,
         detail=rejected.detail,
@@ -308,4 +319,27 @@ def dead_letter(
         or len(key or b"") > MAX_DEAD_LETTER_BYTES,
         at=now,
     )
-    return Output("dead-letters", f"{source}:{partition}:{record.offset}".encode(), to_json(letter))
+    key = f"{source}:{partition}:{record.offset}".encode()
+    return Output("dead-letters", key, to_json(letter), headers)
+
+
+class _Identified(msgspec.Struct):
+    """What a value may still tell where the rest of it is wrong."""
+
+    event_id: str | None = None
+
+
+_identified = msgspec.json.Decoder(_Identified).decode
+
+
+def event_id_of(headers: Headers, value: bytes | None) -> str | None:
+    """The ``event_id`` of a record, whatever else is wrong with it; None where it cannot be told."""
+    if told := header(headers, EVENT_ID_HEADER):
+        return told[:MAX_TEXT]
+    if not value or (len(value) > _SHORT and _unbearable(value)):
+        return None
+    try:
+        event_id = _identified(value).event_id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return event_id[:MAX_TEXT] if event_id else None

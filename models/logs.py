@@ -8,12 +8,44 @@ from typing import Any
 
 from models.settings import Settings
 
+NOISY = ("aiokafka", "aiohttp", "faust", "httpx", "influxdb_client", "mode")
 NOISY_PERIOD = 10.0
 NOISY_LINES = 5
 
+JOURNAL = "backbeat.journal"
+"""The logger of lines about single events and alerts; whoever writes there keeps a ``Quota``."""
+
+QUOTA_PERIOD = 60_000
+QUOTA_LINES = 20
+
+Subject = tuple[str, str]
+"""What lines are about: the message and the reason; both from closed sets."""
+
+
+class Quota:
+    """The first 20 lines a minute of each subject; the number of the others, when it is over.
+
+    Times are epoch ms and only ever compared, so that event loops and tests may bring their own.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[Subject, tuple[int, int]] = {}
+
+    def admits(self, subject: Subject, now: int) -> bool:
+        """Whether a line may be written; counts it if not."""
+        began, lines = self._seen.get(subject, (now, 0))
+        self._seen[subject] = (began, lines + 1)
+        return lines < QUOTA_LINES
+
+    def left_out(self, now: int) -> list[tuple[Subject, int]]:
+        """The subjects whose minute is over, and how many of their lines were left out, if any."""
+        over = [s for s, (began, _) in self._seen.items() if now - began >= QUOTA_PERIOD]
+        counted = [(subject, self._seen.pop(subject)[1] - QUOTA_LINES) for subject in over]
+        return [(subject, number) for subject, number in counted if number > 0]
+
 
 class RateLimit(logging.Filter):
-    """At most 5 lines in 10 s of one message: a client without its broker writes thousands a second.
+    """At most 5 lines in 10 s of one message of a client: without its broker it writes thousands a second.
 
     What was held back is said with the first line that passes again.
     """
@@ -24,6 +56,8 @@ class RateLimit(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line may pass."""
+        if not record.name.startswith(NOISY):
+            return True
         key = (record.name, str(record.msg)[:60])
         now = time.monotonic()
         began, lines = self._seen.get(key, (now, 0))

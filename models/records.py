@@ -20,7 +20,10 @@ class Partial(msgspec.Struct, array_like=True, gc=False, tag="p"):
 
     ``parts`` maps a part's name to its mergeable accumulator (``tables.parts`` says which).
     ``late`` partials hold events behind their partition's watermark; they never mix with on-time
-    ones, so the first publication of a window is the same however batches were cut.
+    ones, so the first publication of a window is the same however batches were cut. ``noticed`` is
+    where the events' lateness has its place in event time: the pane edge that follows their own
+    partition's watermark when they were read. Once the stream is complete up to there, no more of
+    them can come, in whatever batches.
     ``watermark`` is set where the group has a clock of its own (a metric's series): event time up
     to which this source partition is complete for it.
     """
@@ -34,6 +37,7 @@ class Partial(msgspec.Struct, array_like=True, gc=False, tag="p"):
     late: bool
     parts: dict[str, Any]
     watermark: int | None = None
+    noticed: int | None = None
 
 
 class Watermark(msgspec.Struct, array_like=True, gc=False, tag="w"):

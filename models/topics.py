@@ -68,6 +68,8 @@ TOPICS: dict[str, Topic] = {
               "Events beyond their windows' grace.", retention=30 * DAY),
         Topic("dead-letters", "out", "source:partition:offset", records.DeadLetter,
               "Records that could not be used, with the reason.", retention=30 * DAY),
+        Topic("cluster", "table", "mark", None,
+              "Its first record marks this cluster: offsets stored under another mark are void."),
         Topic("rules", "table", "tenant:rule", None, "Rules as users saved them."),
         Topic("silences", "table", "tenant:silence", None, "Silences."),
         Topic("receivers", "table", "tenant:receiver", None, "Receivers of notifications."),

@@ -120,7 +120,7 @@ class InfluxSink:
             for at in range(0, len(lines), BATCH):
                 await self._store(bucket, lines[at : at + BATCH])
 
-    async def positions(self) -> Mapping[tuple[str, int], int]:
+    async def positions(self, cluster: str = "") -> Mapping[tuple[str, int], int]:
         return {}
 
     async def sweep(self, now: int) -> int:

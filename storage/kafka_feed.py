@@ -19,17 +19,21 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from models.errors import StorageUnavailableError
 from models.records import decode_alert
+from storage.cluster import identify, partitions_of, read_mark
 from storage.feeds import QUEUE, RING, BroadcastFeed, FeedRecord, end_task
 
 _log = logging.getLogger(__name__)
 
 _POLL = 1_000  # ms that one read waits for news
 _PAUSE = 1.0  # s between tries while the broker is away
+_LOOK = 5.0  # s between two looks whether the cluster is still the same
 
 
 class KafkaAlertFeed(BroadcastFeed):
     """Implements ``AlertFeed``. While the broker is away subscribers wait, and miss nothing.
 
+    ``cluster_topic`` tells whose offsets these are; it is looked at again every few seconds, for a
+    broker that was made anew on the same address may go unnoticed otherwise.
     ``timeout``: seconds within which ``start`` must find the broker and the topic. ``options`` go
     to the Kafka clients (security). ``fetch_wait``: ms that the broker may hold a fetch back;
     Tansu wants it short.
@@ -41,12 +45,14 @@ class KafkaAlertFeed(BroadcastFeed):
         topic: str,
         ring: int = RING,
         queue: int = QUEUE,
+        cluster_topic: str = "cluster",
         timeout: float = 10.0,
         fetch_wait: int = 50,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(ring, queue)
         self._topic = topic
+        self._mark = TopicPartition(cluster_topic, 0)
         self._ring = ring
         self._timeout = timeout
         self._fetch_wait = fetch_wait
@@ -63,7 +69,6 @@ class KafkaAlertFeed(BroadcastFeed):
             return
         try:
             async with asyncio.timeout(self._timeout):
-                await self._explore()
                 self._consumer = await self._connect()
                 await self._catch_up(self._consumer)
         except (KafkaError, OSError, TimeoutError) as exc:
@@ -81,22 +86,23 @@ class KafkaAlertFeed(BroadcastFeed):
         self._broadcast.close()
 
     async def _explore(self) -> None:
-        """Ask who the cluster is, and for the topic's partitions; wait for the topic."""
+        """Ask who the cluster is, and for the topic's partitions; wait for both topics."""
+        cluster = await identify(self._options, self._mark.topic, self._timeout)
+        if self._cluster_id not in {"", cluster}:
+            _log.warning("alert feed begins anew", extra={"error": "the cluster is another one"})
+            self._begin_anew("the topics were made anew; take a snapshot")
+        self._cluster_id = cluster
         admin = AIOKafkaAdminClient(**self._options)
         try:
             await admin.start()
-            self._cluster_id = str((await admin.describe_cluster())["cluster_id"])
-            # Asking for all names creates nothing; asking for one that is missing might.
-            while self._topic not in await admin.list_topics():  # noqa: ASYNC110  nobody will tell us
-                await asyncio.sleep(0.2)
-            (topic,) = await admin.describe_topics([self._topic])
-            numbers = sorted(p["partition"] for p in topic["partitions"])
-            self._partitions = [TopicPartition(self._topic, number) for number in numbers]
+            numbers = await partitions_of(admin, self._topic)
         finally:
             await admin.close()
+        self._partitions = [TopicPartition(self._topic, number) for number in numbers]
 
     async def _connect(self) -> AIOKafkaConsumer:
         """A consumer that stands where the feed goes on, or a ring before the end at first."""
+        await self._explore()
         consumer = AIOKafkaConsumer(
             **self._options,
             group_id=None,
@@ -108,7 +114,8 @@ class KafkaAlertFeed(BroadcastFeed):
         try:
             await consumer.start()
             partitions = self._partitions
-            consumer.assign(partitions)
+            consumer.assign([*partitions, self._mark])
+            consumer.seek(self._mark, 0)
             first = await consumer.beginning_offsets(partitions)
             after = await consumer.end_offsets(partitions)
             for tp in partitions:
@@ -135,22 +142,33 @@ class KafkaAlertFeed(BroadcastFeed):
             await self._read(consumer, 200)
 
     async def _follow(self) -> None:
+        looked = time.monotonic()
         while True:
             try:
                 if self._consumer is None:
                     self._consumer = await self._connect()
+                if time.monotonic() - looked > _LOOK:
+                    await self._check_mark(self._consumer)
+                    looked = time.monotonic()
                 await self._read(self._consumer, _POLL)
             except OffsetOutOfRangeError as exc:
                 _log.warning("alert feed begins anew", extra={"error": str(exc)})
                 self._begin_anew(f"topic {self._topic} was truncated or made anew; take a snapshot")
                 await self._disconnect()
-            except (KafkaError, OSError) as exc:
+            except (KafkaError, OSError, StorageUnavailableError) as exc:
                 _log.warning("alert feed waits for Kafka", extra={"error": repr(exc)})
                 await self._disconnect()
                 await asyncio.sleep(_PAUSE)
 
+    async def _check_mark(self, consumer: AIOKafkaConsumer) -> None:
+        """Connect again where the cluster may be another one; what follows finds out."""
+        mark = await read_mark(consumer, self._mark)
+        if mark is None or not self._cluster_id.endswith(f".{mark}"):
+            await self._disconnect()
+            self._consumer = await self._connect()
+
     async def _read(self, consumer: AIOKafkaConsumer, wait: int) -> None:
-        fetched = await consumer.getmany(timeout_ms=wait)
+        fetched = await consumer.getmany(*self._partitions, timeout_ms=wait)
         for records in fetched.values():
             self._feed(records)
         for tp in self._partitions:

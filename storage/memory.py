@@ -80,7 +80,7 @@ class MemoryStore:
         self._findings: dict[tuple[str, str, int, int], _Stored] = {}
         self._alerts: dict[tuple[str, str], dict[int, bytes]] = {}
         self._deliveries: dict[tuple[str, str, int, str, str], bytes] = {}
-        self._positions: dict[tuple[str, int], int] = {}
+        self._positions: dict[str, dict[tuple[str, int], int]] = {}
         self.rejected: Counter[str] = Counter()
         """Windows that could not be stored, by reason."""
 
@@ -109,10 +109,10 @@ class MemoryStore:
         for delivery in rows.deliveries:
             self._deliveries.setdefault(delivery_key(delivery), to_json(delivery))
         for topic, partition, offset in rows.positions:
-            self._positions[topic, partition] = offset
+            self._positions.setdefault(rows.cluster, {})[topic, partition] = offset
 
-    async def positions(self) -> Mapping[tuple[str, int], int]:
-        return dict(self._positions)
+    async def positions(self, cluster: str = "") -> Mapping[tuple[str, int], int]:
+        return dict(self._positions.get(cluster, {}))
 
     async def sweep(self, now: int) -> int:
         clocks = self._clocks(now)

@@ -24,6 +24,7 @@ class Position(NamedTuple):
 class Rows(NamedTuple):
     """What a sink is given at once; ``positions`` are where the topics stand after it.
 
+    ``cluster`` is whose offsets these are (``storage.cluster``); empty where there is only one.
     ``alert_offsets`` says for each of ``alerts`` in which partition and at which offset of its
     topic it was; only a sink that passes alerts on (Redis) needs it.
     """
@@ -34,6 +35,7 @@ class Rows(NamedTuple):
     deliveries: Sequence[Delivery] = ()
     positions: Sequence[Position] = ()
     alert_offsets: Sequence[tuple[int, int]] = ()
+    cluster: str = ""
 
 
 class Sink(Protocol):
@@ -53,8 +55,11 @@ class Sink(Protocol):
         """Store everything or raise; a partial write may remain and is harmless when repeated."""
         ...
 
-    async def positions(self) -> Mapping[tuple[str, int], int]:
-        """(topic, partition) -> next offset; empty where the store cannot keep them."""
+    async def positions(self, cluster: str = "") -> Mapping[tuple[str, int], int]:
+        """(topic, partition) -> next offset; empty where the store cannot keep them.
+
+        What was stored of another cluster's offsets does not count.
+        """
         ...
 
     async def sweep(self, now: int) -> int:
@@ -73,8 +78,8 @@ class Positioned(Protocol):
     of what the snapshot holds.
     """
 
-    async def positions(self) -> Mapping[tuple[str, int], int]:
-        """(topic, partition) -> next offset."""
+    async def positions(self, cluster: str = "") -> Mapping[tuple[str, int], int]:
+        """(topic, partition) -> next offset, of this cluster's offsets."""
         ...
 
 
@@ -199,7 +204,8 @@ class Queries(Protocol):
 class LatestValues(Protocol):
     """The newest window of each group, for fast reading; a cache, never the truth.
 
-    Newest: the latest start; of two that start together the finer; of one the last revision.
+    Newest: the latest start; of two that start together the finer; of one the version that a sink
+    would keep (more events, then the higher revision).
     """
 
     async def latest(self, tenant: str, groups: Sequence[str]) -> Mapping[str, Window]:

@@ -32,11 +32,12 @@ _log = logging.getLogger(__name__)
 _CHUNK = 500  # groups in one script: a few ms in which the server does nothing else
 _DAY = 86_400.0
 
-# KEYS: a hash per group. ARGV: time to live in ms; then per key start, -size, revision, window.
+# KEYS: a hash per group. ARGV: time to live in ms; then per key start, -size, count, revision, window.
 _KEEP_NEWEST = """
 for i, key in ipairs(KEYS) do
-  local at = 1 + (i - 1) * 4
-  local new = {tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])}
+  local at = 1 + (i - 1) * 5
+  local new = {}
+  for n = 1, 4 do new[n] = tonumber(ARGV[at + n]) end
   local old = redis.call('HGET', key, 'order')
   local newer = true
   if old then
@@ -49,44 +50,52 @@ for i, key in ipairs(KEYS) do
     end
   end
   if newer then
-    local order = ARGV[at + 1] .. ' ' .. ARGV[at + 2] .. ' ' .. ARGV[at + 3]
-    redis.call('HSET', key, 'order', order, 'window', ARGV[at + 4])
+    local order = table.concat(ARGV, ' ', at + 1, at + 4)
+    redis.call('HSET', key, 'order', order, 'window', ARGV[at + 5])
     redis.call('PEXPIRE', key, ARGV[1])
   end
 end
 """
 
-# KEYS: alerts, last offsets, positions. ARGV: cluster, stream length, number of alerts; per alert
-# partition, offset, tenant, alert; then pairs of position and offset.
-_RELAY = """
+# KEYS: id, alerts, last offsets, positions. ARGV: cluster or ''. Offsets of another cluster mean
+# nothing: all that rests on them goes.
+_TURN = """
+local known = redis.call('GET', KEYS[1])
+if ARGV[1] ~= '' and ARGV[1] ~= known then
+  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+  redis.call('SET', KEYS[1], ARGV[1])
+  known = ARGV[1]
+end
+"""
+
+# As above; then stream length, number of alerts; per alert partition, offset, tenant, alert; then
+# pairs of position and offset.
+_RELAY = f"""{_TURN}
 local at = 4
 for _ = 1, tonumber(ARGV[3]) do
   local partition, offset = ARGV[at], ARGV[at + 1]
-  local last = redis.call('HGET', KEYS[2], partition) or '-1'
+  local last = redis.call('HGET', KEYS[3], partition) or '-1'
   if tonumber(offset) > tonumber(last) then
-    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'cluster', ARGV[1],
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], '*', 'cluster', known or '',
       'partition', partition, 'offset', offset, 'previous', last,
       'tenant', ARGV[at + 2], 'alert', ARGV[at + 3])
-    redis.call('HSET', KEYS[2], partition, offset)
+    redis.call('HSET', KEYS[3], partition, offset)
   end
   at = at + 4
 end
 while ARGV[at] do
-  redis.call('HSET', KEYS[3], ARGV[at], ARGV[at + 1])
+  redis.call('HSET', KEYS[4], ARGV[at], ARGV[at + 1])
   at = at + 2
 end
 """
 
-# KEYS: id, alerts, last offsets, positions. ARGV: cluster or '', a new id. Offsets of another
-# cluster mean nothing: all that rests on them goes.
-_CLAIM = """
-local known = redis.call('GET', KEYS[1])
-if known and (ARGV[1] == '' or ARGV[1] == known) then return known end
-local id = ARGV[1]
-if id == '' then id = ARGV[2] end
-redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
-redis.call('SET', KEYS[1], id)
-return id
+# As above; then the id to take where there is none.
+_CLAIM = f"""{_TURN}
+if not known then
+  known = ARGV[2]
+  redis.call('SET', KEYS[1], known)
+end
+return known
 """
 
 
@@ -99,6 +108,8 @@ class Keys:
         self.last = f"{prefix}:alerts:last"
         self.cluster = f"{prefix}:alerts:cluster"
         self.positions = f"{prefix}:positions"
+        self.relay = [self.cluster, self.alerts, self.last, self.positions]
+        """What rests on the offsets of one cluster, behind its id."""
 
     def latest(self, tenant: str, group: str) -> str:
         """The hash of one group's newest window."""
@@ -144,28 +155,24 @@ async def converted(what: str) -> AsyncIterator[None]:
 
 async def claim(client: Redis, keys: Keys, cluster: str = "") -> str:
     """The id of the cluster whose offsets are kept; another given id drops what is there."""
-    names = [keys.cluster, keys.alerts, keys.last, keys.positions]
-    return str(await client.register_script(_CLAIM)(names, [cluster, uuid4().hex]))
+    return str(await client.register_script(_CLAIM)(keys.relay, [cluster, uuid4().hex]))
 
 
 class RedisSink:
     """Implements ``Sink`` for live windows, alerts and positions; other rows it leaves alone.
 
-    ``cluster``: the id of the Kafka cluster; what was stored under another id is dropped.
-    ``ttl``: seconds after which a group's newest window goes. ``length``: alerts kept, about.
+    Alerts and positions of another cluster are dropped when a new one is spoken of. ``ttl``: seconds after which a group's newest window goes. ``length``: alerts kept, about.
     """
 
     def __init__(
         self,
         url: str,
-        cluster: str = "",
         prefix: str = "bb",
         ttl: float = 2 * _DAY,
         length: int = 10_000,
         timeout: float = 5.0,
     ) -> None:
         self._url = url
-        self._cluster = cluster
         self._keys = Keys(prefix)
         self._ttl = int(ttl * 1000)
         self._length = length
@@ -178,7 +185,7 @@ class RedisSink:
         client = self._client or connect(self._url, self._timeout)
         try:
             async with converted("opening the sink"):
-                self._cluster = await claim(client, self._keys, self._cluster)
+                await claim(client, self._keys)
         except StorageError:
             await client.aclose()
             raise
@@ -201,9 +208,11 @@ class RedisSink:
             await self._write_windows(client, rows.windows)
             await self._relay(client, rows)
 
-    async def positions(self) -> Mapping[tuple[str, int], int]:
+    async def positions(self, cluster: str = "") -> Mapping[tuple[str, int], int]:
+        client = self._connected()
         async with converted("reading positions"):
-            stored: Any = await self._connected().hgetall(self._keys.positions)
+            await claim(client, self._keys, cluster)
+            stored: Any = await client.hgetall(self._keys.positions)
         found = {}
         for name, offset in stored.items():
             topic, _, partition = name.rpartition(":")
@@ -240,13 +249,12 @@ class RedisSink:
     async def _relay(self, client: Redis, rows: Rows) -> None:
         if not rows.alerts and not rows.positions:
             return
-        arguments: list[Any] = [self._cluster, self._length, len(rows.alerts)]
+        arguments: list[Any] = [rows.cluster, self._length, len(rows.alerts)]
         for alert, (partition, offset) in zip(rows.alerts, rows.alert_offsets, strict=True):
             arguments += [partition, offset, alert.tenant, to_json(alert)]
         for topic, partition, offset in rows.positions:
             arguments += [f"{topic}:{partition}", offset]
-        keys = [self._keys.alerts, self._keys.last, self._keys.positions]
-        await client.register_script(_RELAY)(keys, arguments)
+        await client.register_script(_RELAY)(self._keys.relay, arguments)
 
 
 class RedisLatest:

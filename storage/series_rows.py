@@ -36,11 +36,13 @@ class Group(NamedTuple):
 class Order(NamedTuple):
     """What makes one window of a group newer than another: the greater tuple is the newer.
 
-    The later start; of two that start together the finer; of one window the later revision.
+    The later start; of two that start together the finer; of one window the version with more
+    events, or of as many the later revision (after a crash revisions are counted again).
     """
 
     start: int
     minus_size: int
+    events: int
     revision: int
 
 
@@ -68,7 +70,7 @@ def series_of(window: Window) -> Iterator[tuple[str, str, Value]]:
 
 def newness(window: Window) -> Order:
     """How new a window is among those of its group and stream."""
-    return Order(window.start, -window.size, window.revision)
+    return Order(window.start, -window.size, window.count, window.revision)
 
 
 def fault(window: Window) -> str | None:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +22,7 @@ from models.config import SeriesConfig
 from models.errors import StorageError, StorageUnavailableError
 from models.records import Alert, Delivery, Finding, to_json
 from storage.history import delivery_key, finding_key
-from storage.protocols import Position, Rows
+from storage.protocols import Rows
 from storage.sqlite_schema import connect_writer, converted, transaction
 from storage.sqlite_sweep import sweep_steps
 from storage.sqlite_windows import WindowWriter
@@ -67,16 +67,13 @@ ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset
 class SqliteSink:
     """Implements ``Sink`` on a file; several processes may each have one on the same file.
 
-    ``cluster``: the id of the Kafka cluster whose offsets the positions are; those of another
-    cluster are kept apart. ``busy_timeout``: seconds to wait for another writer.
+    Positions of several clusters are kept apart. ``busy_timeout``: seconds to wait for another
+    writer.
     """
 
-    def __init__(
-        self, path: Path, series: SeriesConfig, cluster: str = "", busy_timeout: float = 5.0
-    ) -> None:
+    def __init__(self, path: Path, series: SeriesConfig, busy_timeout: float = 5.0) -> None:
         self._path = path
         self._config = series
-        self._cluster = cluster
         self._busy_timeout = busy_timeout
         self._writer = WindowWriter()
         self._thread: ThreadPoolExecutor | None = None
@@ -95,8 +92,8 @@ class SqliteSink:
     async def write(self, rows: Rows) -> None:
         await self._run(lambda: self._write(rows))
 
-    async def positions(self) -> Mapping[tuple[str, int], int]:
-        return await self._run(self._positions)
+    async def positions(self, cluster: str = "") -> Mapping[tuple[str, int], int]:
+        return await self._run(lambda: self._positions(cluster))
 
     async def sweep(self, now: int) -> int:
         db = await self._run(self._connection)
@@ -155,15 +152,12 @@ class SqliteSink:
             db.executemany(_INSERT_REVISION, map(_revision, rows.alerts))
             db.executemany(_UPSERT_ALERT, map(_alert, rows.alerts))
             db.executemany(_INSERT_DELIVERY, map(_delivery, rows.deliveries))
-            db.executemany(_UPSERT_POSITION, self._located(rows.positions))
+            db.executemany(_UPSERT_POSITION, [(rows.cluster, *p) for p in rows.positions])
 
-    def _located(self, positions: Iterable[Position]) -> Iterator[tuple[object, ...]]:
-        return ((self._cluster, *position) for position in positions)
-
-    def _positions(self) -> dict[tuple[str, int], int]:
+    def _positions(self, cluster: str) -> dict[tuple[str, int], int]:
         rows = self._connection().execute(
             "SELECT topic, partition, next_offset FROM positions WHERE cluster = ?",
-            (self._cluster,),
+            (cluster,),
         )
         return {(topic, partition): offset for topic, partition, offset in rows}
 

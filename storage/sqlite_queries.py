@@ -88,12 +88,9 @@ ORDER BY w.start DESC, k.size LIMIT 1
 class SqliteQueries:
     """Implements ``Queries``, ``Positioned`` and ``LatestValues``; connects when first asked."""
 
-    def __init__(
-        self, path: Path, series: SeriesConfig, cluster: str = "", busy_timeout: float = 5.0
-    ) -> None:
+    def __init__(self, path: Path, series: SeriesConfig, busy_timeout: float = 5.0) -> None:
         self._path = path
         self._config = series
-        self._cluster = cluster
         self._busy_timeout = busy_timeout
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="sqlite-reader")
         self._local = threading.local()
@@ -107,9 +104,9 @@ class SqliteQueries:
         while self._connections:
             self._connections.pop().close()
 
-    async def positions(self) -> Mapping[tuple[str, int], int]:
+    async def positions(self, cluster: str = "") -> Mapping[tuple[str, int], int]:
         statement = "SELECT topic, partition, next_offset FROM positions WHERE cluster = ?"
-        rows = await self._rows(statement, (self._cluster,))
+        rows = await self._rows(statement, (cluster,))
         return {(topic, partition): offset for topic, partition, offset in rows}
 
     async def alerts(

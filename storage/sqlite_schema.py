@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from models.errors import StorageError, StorageUnavailableError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """``PRAGMA user_version`` of the files this code writes."""
 
 _PAGE_SIZE = 8192  # rows are a few hundred bytes: fewer levels than 4 KB, written no slower
@@ -40,7 +40,7 @@ CREATE TABLE groups (
     id INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, key TEXT NOT NULL,
     stream TEXT NOT NULL, metric INTEGER NOT NULL, tags TEXT NOT NULL, measures TEXT NOT NULL,
     finest INTEGER NOT NULL, last_start INTEGER NOT NULL, last_size INTEGER NOT NULL,
-    last_revision INTEGER NOT NULL, last TEXT NOT NULL,
+    last_revision INTEGER NOT NULL, last TEXT NOT NULL, last_count INTEGER NOT NULL DEFAULT -1,
     UNIQUE (key, stream)
 ) STRICT;
 
@@ -144,6 +144,8 @@ def connect_writer(path: Path, busy_timeout: float) -> sqlite3.Connection:
             with transaction(db):
                 if version_of(db) == 0:
                     _create(db)
+                elif version_of(db) == 1:
+                    _add_counts(db)
             check_version(path, version_of(db))
         except BaseException:
             db.close()
@@ -200,6 +202,12 @@ def check_version(path: Path, version: int) -> None:
             "start the version that wrote it, or give another file with BACKBEAT_SQLITE_PATH"
         )
         raise StorageError(msg)
+
+
+def _add_counts(db: sqlite3.Connection) -> None:
+    # Schema 1 knew the newest window of a group by its revision alone.
+    db.execute("ALTER TABLE groups ADD COLUMN last_count INTEGER NOT NULL DEFAULT -1")
+    db.execute("PRAGMA user_version = 2")
 
 
 def _create(db: sqlite3.Connection) -> None:

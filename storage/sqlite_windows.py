@@ -34,8 +34,8 @@ INSERT INTO spans (group_id, kind_id, first, last) VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last)
 """
 _UPDATE_NEWEST = """
-UPDATE groups SET last_start = ?1, last_size = -?2, last_revision = ?3, last = ?4
-WHERE id = ?5 AND (last_start, -last_size, last_revision) < (?1, ?2, ?3)
+UPDATE groups SET last_start = ?1, last_size = -?2, last_count = ?3, last_revision = ?4, last = ?5
+WHERE id = ?6 AND (last_start, -last_size, last_count, last_revision) < (?1, ?2, ?3, ?4)
 """
 _UPDATE_FINEST = "UPDATE groups SET finest = min(finest, ?) WHERE id = ?"
 _UPDATE_KIND = "UPDATE kinds SET newest = max(newest, ?), rolled = min(rolled, ?) WHERE id = ?"
@@ -45,8 +45,8 @@ ON CONFLICT DO NOTHING
 """
 _INSERT_GROUP = """
 INSERT INTO groups (tenant, key, stream, metric, tags, measures, finest, last_start, last_size,
-    last_revision, last)
-VALUES (?, ?, ?, ?, ?, '[]', ?, ?, ?, -1, '[]')
+    last_count, last_revision, last)
+VALUES (?, ?, ?, ?, ?, '[]', ?, ?, ?, -1, -1, '[]')
 ON CONFLICT DO NOTHING
 """
 # A metric may be called like a measure of plays; the measure keeps the name.
@@ -119,7 +119,7 @@ def _float(x: float | None) -> float | None:
     return None if x is None else float(x)
 
 
-_NEVER = Order(-(2**62), 0, -1)
+_NEVER = Order(-(2**62), 0, -1, -1)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ its partials), and only what silence says holds for all of them: ``Place.per_ser
 
 from __future__ import annotations
 
-from collections.abc import Collection, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -110,6 +110,14 @@ Clocks = MutableMapping[str, Any]
 def clock_name(tenant: str, stream: str) -> str:
     """The store key of a clock."""
     return f"{tenant}\x1f{stream}"
+
+
+def live_watermark(clocks: Mapping[str, Clock]) -> int | None:
+    """The least watermark that was told of a live stream with events, epoch ms; None before one."""
+    ending = clock_name("", LIVE)
+    return min(
+        (c.sent for name, c in clocks.items() if name.endswith(ending) and c.sent), default=None
+    )
 
 
 def run(start: int, times: Sequence[int]) -> list[int]:

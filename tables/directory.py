@@ -32,9 +32,7 @@ class Directory:
         self.streams: dict[tuple[str, str], list[Instance]] = {}
         self.sources: dict[tuple[str, str, int], list[Instance]] = {}
         self.counts: Counter[tuple[str, bool]] = Counter()
-        self.pending: dict[str, Instance] = {}
         self.behind: dict[str, StreamClock | Instance] = {}
-        self.resting_until = 0
         self.looked_at = 0
         self._store = state[INSTANCES.name]
         self._panes = state[PANES.name]
@@ -71,8 +69,6 @@ class Directory:
         for it in self._store.values():
             it.regrow()
             it.wake = it.next_edge(it.line.reached)
-            if it.pending:
-                self.pending[it.key] = it
         owners = [*state[WATERMARKS.name].values(), *self._store.values()]
         self.behind = {o.key: o for o in owners if o.line.behind}
 
@@ -80,7 +76,7 @@ class Directory:
         owner, _, last = key.rpartition("|")
         it = self.get(owner)
         level, _, start = last[1:].partition(":")
-        if it is None or int(level) not in it.blocks:
+        if it is None or (last[0] != "w" and int(level) not in it.blocks):
             return False
         if isinstance(value, Archive):
             it.blocks[int(level)].attach_archive(int(start[1:]), value)
@@ -138,7 +134,6 @@ class Directory:
             else:
                 del self.sources[it.tenant, it.stream, it.partition]
         self.counts[it.tenant, it.is_plays] -= 1
-        self.pending.pop(it.key, None)
         self.behind.pop(it.key, None)
         self._store.pop(it.key, None)
 

@@ -27,9 +27,21 @@ CellKey = tuple[Any, ...]
 """The slot (see :func:`slot`), then the values of the group's tags."""
 
 
-def slot(pane: int, *, late: bool) -> int:
-    """A pane's start (ms) and whether the events are late, as one number: hashed once an event."""
-    return 2 * pane + late
+_PANE_BITS = 48
+"""Enough for every time up to the year 9999, in ms."""
+
+
+def slot(pane: int, noticed: int = 0) -> int:
+    """A pane's start and, of late events, the edge they were noticed by (ms), as one number.
+
+    It is hashed once an event; see ``models.records.Partial`` for ``noticed``.
+    """
+    return noticed << _PANE_BITS | pane
+
+
+def pane_of(slot: int) -> tuple[int, int | None]:
+    """What :func:`slot` made one number of; None: on time."""
+    return slot & (1 << _PANE_BITS) - 1, slot >> _PANE_BITS or None
 
 
 class Cell(NamedTuple):
@@ -45,7 +57,7 @@ Cells = dict[Tags, dict[CellKey, Cell]]
 class Plays(NamedTuple):
     """Plays of one tenant's stream, as columns of equal length in offset order.
 
-    ``places``: where each stood in its batch; ``slots``: its pane and whether it is late.
+    ``places``: where each stood in its batch; ``slots``: see :func:`slot`.
     """
 
     plays: list[Play]

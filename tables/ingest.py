@@ -7,8 +7,8 @@ and cardinality are decided in offset order. Watermarks alone come as often as b
 
 from __future__ import annotations
 
-from models.decoding import decode_metrics, decode_plays
-from models.events import Rejected
+from models.decoding import decode_metrics, decode_plays, reserved_name
+from models.events import Metric, Rejected
 from models.flow import Batch, Output, Record, State, StoreSpec
 from tables import clocks, dedupe, eligibility, groups, metrics, plays, profiles, samples
 from tables.clocks import Place
@@ -59,7 +59,7 @@ def fold_metrics(batch: Batch, state: State, now: int, config: IngestConfig) -> 
     place = Place(batch.source, batch.partition, config.partials, time, pane, per_series=True)
     turn = Turn(batch, state, now, config, place, set())
     outputs: list[Output] = []
-    for stretch in stretches(batch, decode_metrics([record.value for record in batch.records])):
+    for stretch in stretches(batch, _decoded(batch, config.series.measure_names)):
         taken, elsewhere = take(stretch, turn, samples.series_key)
         outputs += elsewhere
         if taken.events:
@@ -71,6 +71,16 @@ def fold_metrics(batch: Batch, state: State, now: int, config: IngestConfig) -> 
         outputs += metrics.release(turn)
         outputs += quiet
     return outputs
+
+
+def _decoded(batch: Batch, reserved: frozenset[str]) -> list[Metric | Rejected]:
+    """The samples, without those whose series would be a measure's of plays."""
+    return [
+        reserved_name(metric.name)
+        if isinstance(metric, Metric) and metric.name in reserved
+        else metric
+        for metric in decode_metrics([record.value for record in batch.records])
+    ]
 
 
 def _end(record: Record, turn: Turn) -> list[Output]:

@@ -3,11 +3,16 @@
 An instance is a group key, a stream and a length of pane. Its panes arrive in any order; they close
 one by one as the watermark passes, become blocks, and blocks make windows. Late panes are kept
 apart: the first publication of a window holds none of them, a revision holds all.
+
+What is late waits until the watermark gets to the edge that it was *noticed* by (``models.records.Partial``):
+all that was noticed so far is there by then. So what a revision holds, and between which first
+publications it comes, follows from event time, and not from batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -17,14 +22,21 @@ from models.flow import StoreSpec
 from models.records import to_msgpack
 from tables.kinds import Kind, Plan, is_metric
 from tables.panes import Pane, together
-from tables.parts import Parts
+from tables.parts import Parts, event_count
 from tables.publications import Publication
 from tables.rolling import Roll
 from tables.shelves import INFINITY, BlockShelf, Shelf
+from tables.waiting import Waiting
 from tables.watermarks import NEVER, Line
 
 SILENCE = 86_400_000
 """For so long (ms) an instance of plays without data is filled with zeros; then it sleeps."""
+
+
+AT_ONCE = 6
+"""So many windows of a kind are revised for each pane that passes, the newest first: a late play is in
+six windows of a minute every 10 s. What a flood of late plays changes is revised together, at a bounded
+cost."""
 
 
 class _Saved(msgspec.Struct, array_like=True):
@@ -46,15 +58,15 @@ class Instance:
     """One group instance. ``origin``, ``first`` and ``last`` are starts of closed on-time panes.
 
     ``origin``: where it began; ``first``: where it began again after its last silence; ``last``: its
-    newest with data. ``line`` is its own for a metric, its
-    stream's for plays. ``pending``: per kind the ends of the published windows whose revision is
-    due; ``is_put_off``: the store has them. ``wake``: nothing happens to it before the watermark gets there.
+    newest with data. ``line`` is its own for a metric, its stream's for plays. ``pending``: per kind
+    the ends of the published windows whose revision is due. ``wake``: nothing happens to it before
+    the watermark gets there.
     """
 
     __slots__ = (
-        "blocks", "closed", "first", "group", "growing", "header", "is_plays", "is_put_off", "key", "last", "late",
+        "blocks", "closed", "first", "group", "growing", "header", "is_plays", "key", "last", "late",
         "late_until", "line", "open", "origin", "partition", "pending", "plan", "record_key", "rolls", "size",
-        "stored_pending", "stream", "tenant", "wake",
+        "stored_pending", "stream", "tenant", "waiting", "wake",
     )  # fmt: skip
 
     def __init__(self, tenant: str, group: str, stream: str, size: int, partition: int) -> None:
@@ -71,7 +83,6 @@ class Instance:
         self.line = Line()
         self.pending: dict[Kind, set[int]] = {}
         self.stored_pending: Mapping[str, list[tuple[int, int]]] = {}
-        self.is_put_off = False
         self.late_until = NEVER
         self.wake = INFINITY
         self.open: dict[int, Pane] = {}
@@ -85,6 +96,7 @@ class Instance:
     ) -> None:
         """Give it its plan and its (still empty) shelves in the stores."""
         self.plan = plan
+        self.waiting = Waiting(panes, f"{self.key}|w")
         self.blocks = {
             level: BlockShelf(panes, f"{self.key}|p{level}:", level) for level in plan.levels
         }
@@ -94,7 +106,6 @@ class Instance:
         self.closed: dict[Kind, Shelf[Publication]] = {
             kind: Shelf(closed, f"{self.key}|{kind.id}:", kind.slide) for kind in plan.kinds
         }
-
         for kind in plan.kinds:
             if runs := self.stored_pending.get(kind.id):
                 self.pending[kind] = {
@@ -103,8 +114,13 @@ class Instance:
         self.stored_pending = {}
 
     def attach(self, tag: str, level: int, at: int, pane: Pane) -> None:
-        """Take in a pane or block that the store holds; ``tag`` is p (on time) or l (late)."""
-        if tag == "l":
+        """Take in a pane or block that the store holds.
+
+        ``tag`` is p (on time), l (late), or w (a late pane that waits for the edge ``level``).
+        """
+        if tag == "w":
+            self.waiting.attach(level, at, pane)
+        elif tag == "l":
             self.late[level].attach(at, pane)
             self.late_until = max(self.late_until, at + level)
         elif level == self.size and at + level > self.line.reached:
@@ -123,24 +139,40 @@ class Instance:
         self.blocks[self.size].save(start, pane)
         self.wake = min(self.wake, start + self.size)
 
-    def add_late(self, start: int, parts: Parts, heard: int) -> list[Kind]:
-        """Merge a late partial where a window can still take it; the kinds that can not.
+    def add_late(self, start: int, parts: Parts, noticed: int | None) -> None:
+        """Put a late partial aside until the watermark gets to where it was noticed.
 
-        ``heard`` is the watermark of the partial's own source partition: grace counts from there, so
-        that it does not depend on how far the others are. Windows that are published become pending;
-        windows that are still open will be, right after their first publication.
+        One that comes after that (its source partition was idle) waits for the next edge.
         """
-        reached = self.line.reached
-        mark = max(reached, heard)
+        edge = max(start + self.size if noticed is None else noticed, self.line.reached + self.size)
+        self.waiting.add(edge, start, parts)
+        self.wake = min(self.wake, edge)
+
+    def take_late(self, edge: int) -> Iterator[tuple[Kind, int]]:
+        """Merge what waited for this edge where a window can take it; (kind, events) that can not.
+
+        Done before the edge's first publications.
+        """
+        for start, pane in self.waiting.take(edge) if self.waiting else ():
+            n = event_count(pane.columns)
+            yield from ((kind, n) for kind in self._merge_late(start, pane.parts, edge))
+
+    def _merge_late(self, start: int, parts: Parts, edge: int) -> list[Kind]:
+        """Merge a late pane where a window can still take it; the kinds that can not.
+
+        Grace counts from the watermark of the source partition that noticed it. Windows that are
+        published become pending; those that are still open are revised as soon as they are.
+        """
+        before = edge - self.size
         refusing: list[Kind] = []
         taking: set[int] = set()
         for kind in self.plan.kinds:
             ends = kind.ends_over(start - start % kind.level, kind.level)
-            within = [end for end in ends if end + kind.grace > mark]
-            due = [end for end in within if end <= reached and self.may_revise(kind, end)]
+            within = [end for end in ends if end + kind.grace > before]
+            due = [end for end in within if end <= before and self.may_revise(kind, end)]
             if due:
                 self.pending.setdefault(kind, set()).update(due)
-            elif not within or within[-1] <= reached:
+            elif not within or within[-1] <= before:
                 refusing.append(kind)
                 continue
             taking.add(kind.level)
@@ -150,7 +182,6 @@ class Instance:
             pane.add(parts)
             self.late[level].put(whole, pane)
             self.late_until = max(self.late_until, whole + level)
-        self.wake = min(self.wake, self.next_edge(reached))
         return refusing
 
     # -- time passes --------------------------------------------------------------------------------
@@ -201,26 +232,49 @@ class Instance:
 
     def may_revise(self, kind: Kind, end: int) -> bool:
         """Whether late events publish this window (again, or for the first time into a gap)."""
+        if not self.is_within_line(kind, end):
+            return False
         if kind.tumbling:
             return True
         return self.origin is not None and end - kind.size >= self.origin
+
+    def is_within_line(self, kind: Kind, end: int) -> bool:
+        """Whether the stream goes on until this window, or ended in it."""
+        return self.line.end is None or end - kind.slide < self.line.end
 
     def may_be_empty(self, end: int) -> bool:
         """Whether a window that ends here is published even if there is nothing in it."""
         return self.is_plays and end <= self.zeros_until
 
     def has_late(self, kind: Kind, end: int) -> bool:
-        """Whether late events are kept for this window."""
-        return self.late_until > end - kind.size and bool(
-            self.late[kind.level].times(end - kind.size, end)
+        """Whether late events are kept for this window, and may publish it."""
+        return (
+            self.late_until > end - kind.size
+            and self.may_revise(kind, end)
+            and bool(self.late[kind.level].times(end - kind.size, end))
         )
 
-    def leaving_grace(self, reached: int) -> Iterator[tuple[int, Kind]]:
-        """Pending windows that can not be revised any more once the watermark is there."""
-        for kind, ends in self.pending.items():
-            for end in sorted(ends):
-                if end + kind.grace <= reached:
-                    yield end, kind
+    def due(self, edge: int) -> list[tuple[int, Kind]]:
+        """The pending windows to revise at an edge, by end, then by size.
+
+        A kind is revised where it is published, at multiples of its slide: the newest,
+        :data:`AT_ONCE` a pane. Windows that can not be revised after this edge do not wait.
+        """
+        jobs: list[tuple[int, Kind]] = []
+        for kind in self.plan.kinds:
+            ends = sorted(self.pending.get(kind, ()))
+            most = 0 if edge % kind.slide else AT_ONCE * kind.slide // self.size
+            jobs += [
+                (end, kind)
+                for i, end in enumerate(ends, start=most - len(ends))
+                if i >= 0 or end + kind.grace <= edge
+            ]
+        return sorted(jobs, key=itemgetter(0))  # stable: kinds are ordered by size
+
+    @property
+    def is_owing(self) -> bool:
+        """Whether late events are yet to be published."""
+        return bool(self.pending or self.waiting)
 
     def pack(self, reached: int) -> None:
         """Pack the blocks that have just closed."""
@@ -248,6 +302,8 @@ class Instance:
 
     def next_edge(self, reached: int) -> int:
         """The next time at which something happens to it, if nothing arrives."""
+        if self.pending:
+            return reached + self.size
         if reached > NEVER:
             until = self.late_until + self.plan.longest
             if self.first is not None:
@@ -255,24 +311,22 @@ class Instance:
                 until = max(until, self.last + self.size + span)
             if reached < until:
                 return reached + self.size
-        edges = [start + self.size for start in self.open]
+        edges = [*self.waiting.edges, *(start + self.size for start in self.open)]
         for level, keep in self.plan.keep.items():
             edges += (self.blocks[level].oldest + keep, self.late[level].oldest + keep)
-            if reached == NEVER:
-                edges.append(self.late[level].oldest + self.size)
         edges += (shelf.oldest + kind.grace for kind, shelf in self.closed.items())
-        edges += (min(ends) + kind.grace for kind, ends in self.pending.items())
         return -(-min(edges) // self.size) * self.size
 
     @property
     def is_done(self) -> bool:
         """Whether nothing is left of it, and nothing to be said any more."""
-        return self.wake >= INFINITY and not self.pending
+        return self.wake >= INFINITY
 
     def clear(self) -> None:
         """Delete everything it has in the stores but itself."""
         for start in self.open:
             self.blocks[self.size].attach(start, self.open[start])
+        self.waiting.clear()
         for blocks in (*self.blocks.values(), *self.late.values()):
             blocks.clear()
         for closed in self.closed.values():
@@ -339,7 +393,6 @@ def _decode(data: bytes) -> Instance:
     it.origin, it.first, it.last = saved.origin, saved.first, saved.last
     it.line = Line(saved.target, saved.reached, saved.end)
     it.stored_pending = saved.pending
-    it.is_put_off = bool(saved.pending)
     return it
 
 

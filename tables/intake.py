@@ -7,6 +7,7 @@ Here are the reasons that need more than a record's bytes (the others are in ``m
 ``far_future``         more than ``time.future`` ahead of the record's Kafka timestamp, or of now
 ``bad_stream``         a stream name that is not 1 to 64 printable characters
 ``too_many_streams``   the tenant has ``MAX_STREAMS`` streams besides live on this partition
+``reserved_name``      a metric that is called like a measure of plays
 ``endless``            an end marker for the live stream, which has no end
 =====================  ===================================================================
 """
@@ -24,7 +25,7 @@ from models.errors import ConfigurationError
 from models.events import Metric, Play, Rejected
 from models.flow import Batch, Output, Record, State, header
 from models.records import LIVE, MAX_DEAD_LETTER_BYTES, LateEvent, to_json
-from models.topics import END_HEADER, FORWARDED_HEADER, STREAM_HEADER
+from models.topics import END_HEADER, EVENT_ID_HEADER, FORWARDED_HEADER, STREAM_HEADER
 from tables import clocks, dedupe, routes
 from tables.clocks import Clocks, Place
 
@@ -306,4 +307,5 @@ def late_event(event: Play | Metric, record: Record, stream: str, top: int, turn
         offset=record.offset,
         value=value if len(value) <= MAX_DEAD_LETTER_BYTES else to_json(event),
     )
-    return Output("late", event.tenant_id.encode(), to_json(late))
+    headers = ((EVENT_ID_HEADER, event.event_id.encode()),) if event.event_id else ()
+    return Output("late", event.tenant_id.encode(), to_json(late), headers)

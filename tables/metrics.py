@@ -59,7 +59,7 @@ def _fold_series(
     new = [Sample(taken.events[i].at, taken.events[i].value) for i in places]
     series: Series | None = decided.get(name)
     before = series.top if series else 0
-    cells: dict[tuple[int, bool], list[float]] = {}
+    cells: samples.Cells = {}
     if series is None:
         kept: Waiting = waiting.get(name) or Waiting(turn.now, ())
         before = max((s.at for s in kept.samples), default=0)
@@ -93,7 +93,7 @@ def _fold_series(
 
 def _written(
     key: str, tenant: str, stream: str, series: Series,
-    cells: dict[tuple[int, bool], list[float]], turn: Turn,
+    cells: samples.Cells, turn: Turn,
 ) -> list[Output]:  # fmt: skip
     pushed: int = turn.clocks[clocks.clock_name(tenant, stream)].pushed
     watermark = max(series.top, pushed) - turn.place.time.lateness

@@ -120,5 +120,5 @@ def _decode(data: bytes) -> Pane | Archive:
 
 
 PANES = StoreSpec("panes", _encode, _decode)
-"""``instance|p<step>:<start>`` on time, ``instance|l<step>:<start>`` late, and archives of the
-former, ``instance|p<step>:a<start>``."""
+"""``instance|p<step>:<start>`` on time, ``instance|l<step>:<start>`` late, archives of the former,
+``instance|p<step>:a<start>``, and late ones that wait, ``instance|w<edge>:<start>``."""

@@ -64,6 +64,8 @@ def _fault(flow: Partial, pane: int) -> str | None:
         return f"pane {flow.pane} is not a multiple of its size {flow.size}"
     if flow.size != pane and not is_metric(flow.group):
         return f"pane of {flow.size} ms; panes of plays have {pane} ms"
+    if flow.noticed is not None and (flow.noticed % flow.size or abs(flow.noticed) > FARTHEST):
+        return f"noticed {flow.noticed} is not a multiple of its size {flow.size}"
     return fault_of(flow.parts)
 
 

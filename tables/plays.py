@@ -97,11 +97,17 @@ def _place(
     lateness, grace, pane = turn.place.time.lateness, turn.config.grace, turn.place.pane
     slots: list[int] = []
     within: list[bool] = []
+    late = 0
     for play, top in zip(plays, tops, strict=True):
         at = play.started_at
-        behind = top - lateness - at
-        within.append(behind <= grace)
-        slots.append(groups.slot(at - at % pane, late=behind > 0))
+        mark = top - lateness
+        start = at - at % pane
+        within.append(mark - at <= grace)
+        if mark <= at:
+            slots.append(start)
+        else:
+            slots.append(groups.slot(start, mark - mark % pane + pane))
+            late += within[-1]
     rows = groups.Plays(
         list(compress(plays, within)),
         list(compress(eligible, within)),
@@ -109,7 +115,6 @@ def _place(
         list(compress(slots, within)),
     )
     beyond = [i for i, is_within in enumerate(within) if not is_within]
-    late = sum(slot & 1 for slot in rows.slots)
     turn.count("events_folded", "on_time", len(rows.slots) - late)
     turn.count("events_folded", "late", late)
     turn.count("events_folded", "beyond_grace", len(beyond))
@@ -135,8 +140,11 @@ def _partials(made: Sequence[tuple[str, str, groups.Cells]], turn: Turn) -> Iter
         if key in refused:
             turn.count("groups_refused", group_name(tags), cell.parts["n"])
             continue
-        pane, late = slot >> 1, bool(slot & 1)
-        partial = Partial(tenant, stream, key, partition, pane, size, late, cell.parts)
+        pane, noticed = groups.pane_of(slot)
+        partial = Partial(
+            tenant, stream, key, partition, pane, size, noticed is not None, cell.parts,
+            noticed=noticed,
+        )  # fmt: skip
         yield Output("partials", key.encode(), to_msgpack(partial))
 
 

@@ -17,8 +17,9 @@ from tables.publications import Publication
 class Judge(Protocol):
     """Looks at each window before it is published. Pure but for its own stores in ``state``.
 
-    First publications of a group instance come in the order of event time (by end, then by size),
-    revisions at any time after their window's first publication. ``previous`` of a revision has, by
+    First publications of a group instance come in the order of event time (by end, then by size).
+    Revisions come between them, at any time after their window's first publication, but at a place
+    that follows from event time too. ``previous`` of a revision has, by
     measure, the score, band and ``learning`` of the first publication; None for a first publication
     and where nothing was scored.
     """

@@ -118,15 +118,18 @@ def is_due(waiting: Waiting, now: int, patience: int) -> bool:
     return now - waiting.since >= (3 * gap or patience)
 
 
+Cells = dict[tuple[int, int], list[float]]
+
+
 class Folded(NamedTuple):
     """What samples of a decided series came to.
 
-    ``cells``: (pane start, late) -> values. ``beyond``: places of samples older than every grace, and
+    ``cells``: (pane start, edge that lateness was noticed by or 0) -> values. ``beyond``: places of samples older than every grace, and
     ``running`` the series' clock at each sample.
     """
 
     series: Series
-    cells: dict[tuple[int, bool], list[float]]
+    cells: Cells
     beyond: list[int]
     running: list[int]
 
@@ -139,21 +142,20 @@ def fold(
     ``grace`` None: a sample cannot be too late to be folded (one that was kept back).
     """
     running = clocks.run(max(series.top, pushed), [s.at for s in samples])
-    cells: dict[tuple[int, bool], list[float]] = {}
+    cells: Cells = {}
     beyond = []
     for place, ((at, value), top) in enumerate(zip(samples, running, strict=True)):
-        behind = top - lateness - at
-        if grace is not None and behind > grace:
+        mark = top - lateness
+        if grace is not None and mark - at > grace:
             beyond.append(place)
             continue
-        cells.setdefault((at - at % series.pane, behind > 0), []).append(value)
+        noticed = mark - mark % series.pane + series.pane if mark > at else 0
+        cells.setdefault((at - at % series.pane, noticed), []).append(value)
     top = max([series.top, *(s.at for s in samples)])
     return Folded(Series(series.pane, top), cells, beyond, running)
 
 
-def begin(
-    waiting: Waiting, config: SeriesConfig
-) -> tuple[Series, dict[tuple[int, bool], list[float]]]:
+def begin(waiting: Waiting, config: SeriesConfig) -> tuple[Series, Cells]:
     """Choose the pane of a series and fold what was kept back."""
     pane = choose_pane((s.at for s in waiting.samples), config)
     folded = fold(Series(pane, 0), waiting.samples, 0, config.time.lateness, None)
@@ -162,7 +164,7 @@ def begin(
 
 def outputs(
     key: str, tenant: str, stream: str, partition: int, series: Series,
-    cells: dict[tuple[int, bool], list[float]], watermark: int,
+    cells: Cells, watermark: int,
 ) -> list[Output]:  # fmt: skip
     """The partials of one series, oldest pane first.
 
@@ -171,10 +173,10 @@ def outputs(
     """
     made: list[Output] = []
     ordered = sorted(cells.items())
-    for i, ((pane, late), values) in enumerate(ordered):
+    for i, ((pane, noticed), values) in enumerate(ordered):
         partial = Partial(
-            tenant, stream, key, partition, pane, series.pane, late, _parts(values),
-            watermark if i == len(ordered) - 1 else None,
+            tenant, stream, key, partition, pane, series.pane, bool(noticed), _parts(values),
+            watermark if i == len(ordered) - 1 else None, noticed or None,
         )  # fmt: skip
         made.append(Output("partials", key.encode(), to_msgpack(partial)))
     return made

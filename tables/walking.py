@@ -7,7 +7,7 @@ much has to happen it stops at its budget and goes on with the next batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,9 +25,6 @@ ABANDONED = 7 * 86_400_000
 """A stream other than the live one of which nothing was heard for so long (ms) is forgotten."""
 
 _LOOK_EVERY = 3_600_000
-
-_FEW = 400
-"""So many revisions in one batch call for no rest."""
 
 Job = tuple[int, Kind]
 """The end and the kind of a window that is to be revised."""
@@ -68,7 +65,7 @@ class Walk:
         line, its = owner.line, self._instances(owner)
         if line.end is not None:
             return
-        ends = [start + pane for it in its for start in (*it.open, *it.late[pane].items)]
+        ends = [start + pane for it in its for start in _starts(it)]
         if isinstance(owner, StreamClock):
             ends.append(-(-owner.furthest // pane) * pane)
         line.end = max([line.reached, *ends])
@@ -81,14 +78,17 @@ class Walk:
         line, its = owner.line, self._instances(owner)
         while line.behind and self._publisher.published < self._budget:
             edge = min((it.wake for it in its), default=INFINITY)
-            if edge > line.target:
+            if edge <= line.target:
+                for it in its:
+                    if it.wake <= edge:
+                        self._step(it, edge)
+                line.reached = edge
+                self._drop([it for it in its if it.is_done], "silent")
+            else:
                 line.reached = line.target
-                break
-            for it in its:
-                if it.wake <= edge:
-                    self._step(it, edge)
-            line.reached = edge
-            self._drop([it for it in its if it.is_done], "silent")
+            if line.end is not None and not line.behind:
+                # What is late is owed: the stream goes on in silence until it is published.
+                line.target = min((it.wake for it in its if it.is_owing), default=line.target)
         if line.behind:
             self._directory.behind[owner.key] = owner
         else:
@@ -99,15 +99,23 @@ class Walk:
         self._save(owner)
 
     def _step(self, it: Instance, edge: int) -> None:
-        """All that happens to an instance when its watermark gets to ``edge``."""
+        """All that happens to an instance when its watermark gets to ``edge``.
+
+        Revisions come before first publications, so that what late events take back is taken back
+        before it is added to. A new window that late events belong to is revised at once.
+        """
+        for kind, n in it.take_late(edge):
+            self._counters.count("late_events_ignored", kind.spec.name, n)
+        has_changed = bool(it.pending)
         if it.pending:
-            self._revise(it, list(it.leaving_grace(edge)))
-        limit = it.line.end
-        if it.close(edge):
+            self._revise(it, it.due(edge))
+        has_changed |= it.close(edge)
+        closing = [k for k in it.plan.kinds if edge % k.slide == 0 and it.is_within_line(k, edge)]
+        for kind in closing:
+            self._publish(it, kind, edge)
+        self._revise(it, [(edge, k) for k in closing if it.has_late(k, edge)])
+        if has_changed or it.pending:
             self._directory.save(it)
-        for kind in it.plan.kinds:
-            if edge % kind.slide == 0 and (limit is None or edge - kind.slide < limit):
-                self._publish(it, kind, edge)
         it.pack(edge)
         it.expire(edge)
         it.wake = it.next_edge(edge)
@@ -117,16 +125,10 @@ class Walk:
             parts = it.on_time(kind, end)
             if parts or it.may_be_empty(end):
                 self._publisher.first(it, kind, end, parts)
-        if it.has_late(kind, end) and it.may_revise(kind, end):
-            it.pending.setdefault(kind, set()).add(end)
-            self._directory.pending[it.key] = it
 
     def _finish(self, owner: StreamClock | Instance) -> None:
         """Forget a stream that has ended."""
-        its = list(self._instances(owner))
-        for it in its:
-            self._revise(it, _jobs(it))
-        self._drop(its, "ended")
+        self._drop(list(self._instances(owner)), "ended")
         if isinstance(owner, StreamClock):
             self._clocks.pop(owner.key, None)
 
@@ -151,37 +153,13 @@ class Walk:
 
     # -- at the end of a batch ----------------------------------------------------------------------
 
-    def go_on(self, now: int, pause: float, *, is_idle: bool) -> None:
-        """Go on along the lines that are behind, then publish the revisions that are due."""
+    def go_on(self, now: int) -> None:
+        """Go on along the lines that are behind, and forget streams of which nothing is heard."""
         for _, owner in sorted(self._directory.behind.items()):
             self._walk(owner)
         if now - self._directory.looked_at >= _LOOK_EVERY:
             self._directory.looked_at = now
             self._abandon(now)
-        if not self._directory.pending:
-            return
-        left = 0
-        if is_idle or now >= self._directory.resting_until:
-            left = max(self._budget - self._publisher.published, self._budget // 4)
-        before = self._publisher.published
-        self._revise_pending(left)
-        many = self._publisher.published - before - _FEW
-        if many > 0:
-            self._directory.resting_until = now + int(many * pause)
-
-    def _revise_pending(self, left: int) -> None:
-        """Publish at most about ``left`` revisions; what has to wait for longer is stored."""
-        pending = self._directory.pending
-        for key, it in sorted(pending.items()):
-            if left > 0:
-                before = self._publisher.published
-                self._revise(it, _jobs(it)[:left])
-                left -= self._publisher.published - before
-            if it.pending or it.is_put_off:
-                it.is_put_off = bool(it.pending)
-                self._directory.save(it)
-            if not it.pending:
-                del pending[key]
 
     def _revise(self, it: Instance, jobs: Iterable[Job]) -> None:
         """Publish windows again, with the late events that they now hold."""
@@ -196,9 +174,10 @@ class Walk:
                 parts = roll.advance(end, partial(it.with_late, kind.level))
             late = it.late[kind.level].event_count(start, end)
             self._publisher.revise(it, kind, end, parts, late)
-            it.pending[kind].discard(end)
-            if not it.pending[kind]:
-                del it.pending[kind]
+            if kind in it.pending:
+                it.pending[kind].discard(end)
+                if not it.pending[kind]:
+                    del it.pending[kind]
 
     def _abandon(self, now: int) -> None:
         for clock in list(self._clocks.values()):
@@ -209,7 +188,8 @@ class Walk:
             del self._clocks[clock.key]
 
 
-def _jobs(it: Instance) -> list[Job]:
-    """All that is pending, by end, then by size."""
-    jobs = [(end, kind) for kind, ends in it.pending.items() for end in ends]
-    return sorted(jobs, key=lambda job: (job[0], job[1].size, job[1].slide))
+def _starts(it: Instance) -> Iterator[int]:
+    """The starts of the panes that are not closed yet, or are late."""
+    yield from it.open
+    yield from it.late[it.size].items
+    yield from it.waiting.starts

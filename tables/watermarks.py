@@ -12,7 +12,7 @@ import msgspec
 
 from models.errors import StateError
 from models.flow import StoreSpec
-from models.records import Watermark, to_msgpack
+from models.records import LIVE, Watermark, to_msgpack
 
 NEVER = -(1 << 62)
 """The watermark of what nothing is known of."""
@@ -131,6 +131,12 @@ def _combined(sources: Mapping[int, Source], partitions: int, idle: Collection[i
     if furthest_idle > NEVER or not ended:
         return furthest_idle
     return END_OF_TIME
+
+
+def live_watermark(clocks: Mapping[str, StreamClock]) -> int | None:
+    """How far the live stream that is furthest behind has been published, epoch ms; None before any."""
+    reached = (c.line.reached for c in clocks.values() if c.stream == LIVE)
+    return min((at for at in reached if at > 0), default=None)
 
 
 # -- how they cross the changelog -------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 Records are taken in their order, and a watermark acts at once: what it closes is published before
 the next record is looked at. So the first publication of a window does not depend on how batches
-were cut. Revisions are put off to the end of the batch, so that several late partials make one.
+were cut. Nor do revisions: late partials wait for the edge that they were noticed by, and a window
+is revised when the watermark passes it, with all of them together.
 """
 
 from __future__ import annotations
@@ -20,13 +21,11 @@ from tables.instances import INSTANCES, Instance, instance_key
 from tables.intake import Counters
 from tables.panes import PANES
 from tables.partials import BadPartialError, decode_partial
-from tables.parts import event_count
 from tables.publications import PUBLICATIONS
 from tables.publishing import Forgetful, Judge, Publisher, no_judge
 from tables.walking import Walk
 from tables.watermarks import (
     END_OF_TIME,
-    NEVER,
     WATERMARKS,
     WHOLE_PARTITIONS,
     StreamClock,
@@ -55,17 +54,13 @@ class WindowsConfig:
 
     ``sources``: input topic -> its number of partitions (``plays`` and ``metrics``). ``budget``: about
     so many windows are published in one batch; what is left waits for the next, so that a long way
-    (after a standstill, or many late events at once) is walked in steps. ``revision_pause``: ms of
-    processing time that revisions rest for each window revised beyond the first 400 of a batch,
-    unless there is nothing else to do; so a flood of late events is revised together, and costs a
-    fifth of the time at most.
+    (after a standstill, or many late events at once) is walked in steps.
     """
 
     series: SeriesConfig
     sources: Mapping[str, int]
     counters: Counters
     budget: int = 5_000
-    revision_pause: float = 0.5
 
 
 def fold_windows(
@@ -80,7 +75,7 @@ def fold_windows(
     fold = _Fold(batch, state, now, config, judge)
     for record in batch.records:
         fold.take(record)
-    fold.walk.go_on(now, config.revision_pause, is_idle=not batch.records)
+    fold.walk.go_on(now)
     timers = state.get(TIMERS)
     if fold.directory.behind and timers is not None:
         timers[GO_ON] = now  # the budget is spent: come back at once, after the flush
@@ -134,7 +129,7 @@ class _Fold:
             if it is None:
                 return
         if flow.late or flow.pane + flow.size <= it.line.target:
-            self._late(it, flow)
+            it.add_late(flow.pane, flow.parts, flow.noticed)
         else:
             it.add_on_time(flow.pane, flow.parts)
         if is_new:
@@ -142,21 +137,8 @@ class _Fold:
                 return
             self.directory.add(it)
             self.directory.save(it)
-        if it.pending:
-            self.directory.pending[it.key] = it
         if flow.watermark is not None and not it.is_plays:
             self.walk.advance(it, flow.watermark, it.size)
-
-    def _late(self, it: Instance, flow: Partial) -> None:
-        heard = self._heard(flow) if it.is_plays else it.line.target
-        for kind in it.add_late(flow.pane, flow.parts, heard):
-            n = event_count(flow.parts)
-            self.config.counters.count("late_events_ignored", kind.spec.name, n)
-
-    def _heard(self, flow: Partial) -> int:
-        """The watermark of the source partition that a partial of plays came from."""
-        source = self._clock(flow.tenant, flow.stream).sources.get(flow.partition)
-        return NEVER if source is None or source.ended else source.at
 
     def _new_instance(self, flow: Partial) -> Instance | None:
         it = Instance(flow.tenant, flow.group, flow.stream, flow.size, flow.partition)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterable, Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,9 +19,13 @@ from api.problems import (
 )
 from api.schemas.ingest import Accepted, RejectedItem
 from api.services.producer import BrokerUnavailableError, EventProducer, Message
-from models.decoding import decode_metrics, decode_plays
+from models.config import SeriesConfig
+from models.decoding import MAX_TEXT, decode_metrics, decode_plays, reserved_name
 from models.events import Event, Metric, Play, Rejected
+from models.logs import JOURNAL, Quota
 from models.series import format_key
+
+_journal = logging.getLogger(JOURNAL)
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_ITEMS = 10_000
@@ -54,10 +59,14 @@ METRICS = Kind("metrics", "at", decode_metrics, _metric_key)
 class Ingest:
     """Checks and publishes the events of a request."""
 
-    def __init__(self, producer: EventProducer | None, future: int, metrics: ApiMetrics) -> None:
-        """``future``: ms that an event may be ahead of now; ingest would drop what is further."""
+    def __init__(
+        self, producer: EventProducer | None, series: SeriesConfig, metrics: ApiMetrics
+    ) -> None:
+        """``series`` says what the worker would refuse: what is too early, names that are taken."""
         self._producer = producer
-        self._future = future
+        self._future = series.time.future
+        self._reserved = series.measure_names
+        self._quota = Quota()
         self._metrics = metrics
 
     async def take(
@@ -72,6 +81,10 @@ class Ingest:
         messages, rejected, idempotent = await self._check(kind, tenant, items, now)
         for item in rejected:
             self._metrics.events_refused.labels(kind.topic, item.reason).inc()
+            self._write(kind, tenant, items[item.index], item, now)
+        for (_, reason), number in self._quota.left_out(now):
+            _journal.warning("event refused: %d more were not logged", number,
+                             extra={"reason": reason, "left_out": number})  # fmt: skip
         if not messages:
             msg = f"none of the {len(items)} items can be used; the first: {rejected[0].detail}"
             raise InvalidRequestError(msg, extra={"rejected": [r.model_dump() for r in rejected]})
@@ -90,8 +103,8 @@ class Ingest:
             decoded = iter(zip(values, kind.decode(values), strict=True))
             for index, part in enumerate(prepared, begin):
                 value, event = next(decoded) if isinstance(part, bytes) else (b"", part)
-                if not isinstance(event, Rejected) and event.at > now + self._future:
-                    event = self._too_early(event.at - now)
+                if not isinstance(event, Rejected):
+                    event = self._refused(event, now) or event
                 if isinstance(event, Rejected):
                     item = RejectedItem(index=index, reason=event.reason, detail=event.detail)
                     rejected.append(item)
@@ -101,9 +114,26 @@ class Ingest:
             await asyncio.sleep(0)
         return messages, rejected, idempotent
 
-    def _too_early(self, ahead: int) -> Rejected:
-        detail = f"its time is {ahead} ms ahead of now; at most {self._future} are taken"
-        return Rejected("far_future", detail)
+    def _refused(self, event: Event, now: int) -> Rejected | None:
+        """Why the worker would not take a valid event; None where it would."""
+        if isinstance(event, Metric) and event.name in self._reserved:
+            return reserved_name(event.name)
+        if (ahead := event.at - now) > self._future:
+            detail = f"its time is {ahead} ms ahead of now; at most {self._future} are taken"
+            return Rejected("far_future", detail)
+        return None
+
+    def _write(self, kind: Kind, tenant: str, sent: Any, why: RejectedItem, now: int) -> None:
+        """A line in the log for an item that is not published."""
+        if not self._quota.admits(("event refused", why.reason), now):
+            return
+        event_id = sent.get("event_id") if isinstance(sent, dict) else None
+        fields = {
+            "event_id": str(event_id)[:MAX_TEXT] if event_id is not None else None,
+            "reason": why.reason, "detail": why.detail, "topic": kind.topic, "tenant": tenant,
+            "index": why.index,
+        }  # fmt: skip
+        _journal.warning("event refused", extra=fields)
 
     async def _publish(self, kind: Kind, messages: Sequence[Message]) -> None:
         try:

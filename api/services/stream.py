@@ -121,7 +121,7 @@ class AlertStream:
         """Subscribe from where the store stands, and read the store after that."""
         stored: dict[int, int] = {}
         if self._positions is not None:
-            places = await self._positions.positions()
+            places = await self._positions.positions(self._feed.cluster_id)
             stored = {
                 p: offset - 1 for (topic, p), offset in places.items() if topic == self._topic
             }
@@ -190,8 +190,8 @@ class AlertStream:
                 yield record
         except SlowSubscriberError:
             self._metrics.subscribers_dropped.labels("sse", "slow").inc()
-        except (StopAsyncIteration, StorageUnavailableError):
-            return
+        except (StopAsyncIteration, FeedGapError, StorageUnavailableError):
+            return  # the client comes back, and gets a snapshot where it must
         finally:
             closed.cancel()
             if coming is not None:

@@ -31,7 +31,9 @@ def test_rows_carry_positions_and_each_alerts_own_place():
     metrics = Counted()
     app = SimpleNamespace(engine=SimpleNamespace(metrics=metrics))
     batch = [record(2, 5, to_json(ALERT)), record(2, 6, b"?"), record(2, 9, to_json(ALERT))]
-    rows = rows_of({TopicPartition("x-alerts", 2): batch}, {f"x-{s}": s for s in DECODERS}, app)
+    fetched = {TopicPartition("x-alerts", 2): batch}
+    rows = rows_of(fetched, {f"x-{s}": s for s in DECODERS}, "c1", app)
+    assert rows.cluster == "c1"
     assert [a.id for a in rows.alerts] == ["a1", "a1"]
     assert list(rows.alert_offsets) == [(2, 5), (2, 9)]
     assert [tuple(p) for p in rows.positions] == [("x-alerts", 2, 10)]

@@ -9,6 +9,7 @@ import pytest
 from api.services import ingest
 from models.decoding import decode_metrics, decode_plays
 from models.events import Rejected
+from models.logs import JOURNAL, QUOTA_LINES
 from tests.api.conftest import make_world
 from tests.api.seed import NOW
 
@@ -79,6 +80,15 @@ async def test_what_the_worker_would_drop_as_too_early_is_refused(world, client)
     ahead = [{**SAMPLE, "at": NOW + 300_000}, {**SAMPLE, "at": NOW + 300_001}]
     answer = await client.post("/api/v1/metrics", json=ahead)
     assert [(r["index"], r["reason"]) for r in answer.json()["rejected"]] == [(1, "far_future")]
+
+
+async def test_a_metric_that_is_called_like_a_measure_of_plays_is_refused(world, client):
+    items = [{**SAMPLE, "name": "plays"}, {**SAMPLE, "name": "plays.web"}]
+    answer = await client.post("/api/v1/metrics", json=items)
+    (refused,) = answer.json()["rejected"]
+    assert (refused["index"], refused["reason"]) == (0, "reserved_name")
+    assert "'plays' is a measure of plays" in refused["detail"]
+    assert [m.key for m in world.producer.topics["metrics"]] == [b"demo|plays.web{host=a%2Cb}"]
 
 
 async def test_bad_lines_do_not_hold_up_good_ones(world, client):
@@ -157,6 +167,18 @@ async def test_without_a_producer_nothing_is_taken(settings):
     world.app.state.context.ingest._producer = None
     async with world.client() as client:
         assert (await client.post("/api/v1/metrics", json=SAMPLE)).status_code == 503
+
+
+async def test_refused_events_are_found_in_the_log_by_their_id(client, caplog):
+    bad = {**PLAY, "country": "Mars"}
+    await client.post("/api/v1/plays", json=[PLAY, bad, 7])
+    lines = [r for r in caplog.records if r.name == JOURNAL]
+    assert [(r.event_id, r.reason, r.topic, r.tenant, r.index) for r in lines] == [
+        ("e1", "bad_country", "plays", "demo", 1), (None, "not_an_object", "plays", "demo", 2),
+    ]  # fmt: skip
+    caplog.clear()
+    await client.post("/api/v1/plays", json=[bad] * 1_000)
+    assert len([r for r in caplog.records if r.name == JOURNAL]) == QUOTA_LINES - 1
 
 
 async def test_events_are_counted(world, client):

@@ -9,11 +9,15 @@ import pytest
 from api.services import stream as stream_service
 from api.services.stream import format_id, parse_id
 from models.errors import StorageUnavailableError
+from storage import kafka_feed
 from storage.feeds import MemoryFeed
+from storage.kafka_feed import KafkaAlertFeed
 from storage.protocols import Position, Rows
 from tests.api.asgi import event_stream
 from tests.api.conftest import make_world
 from tests.api.seed import alert
+from tests.storage.feed_sources import create_topic
+from tests.support.tansu import TansuServer
 
 
 def version(number: int, revision: int, tenant: str = "demo", **changes):
@@ -134,13 +138,40 @@ async def test_a_snapshot_is_followed_from_where_the_store_stands(world):
         assert (third.data["id"], third.data["state"]) == ("inc-demo-005", "resolved")
 
 
+async def test_ids_of_a_broker_that_lost_its_memory_get_a_snapshot(tmp_path, settings, monkeypatch):
+    """The new log is as long as the old was: by their offsets alone, old ids would still be good."""
+    monkeypatch.setattr(kafka_feed, "_LOOK", 0.1)
+    server = await asyncio.to_thread(TansuServer(tmp_path).start)
+    await create_topic(server.bootstrap, "alerts")
+    feed = KafkaAlertFeed(server.bootstrap, "alerts")
+    world = await make_world(settings, feed=feed)
+    try:
+        async with world.app.router.lifespan_context(world.app):
+            await world.started()
+            async with event_stream(world.app) as stream:
+                first = await stream.next()
+                assert first.name == "snapshot"
+                await asyncio.to_thread(server.kill)
+                await asyncio.to_thread(server.start)
+                await create_topic(server.bootstrap, "alerts")
+                await stream.over()
+            async with event_stream(world.app, last_id=first.id) as stream:
+                again = await stream.next()
+            assert (again.name, again.data["because"]) == ("snapshot", "other_cluster")
+            assert again.id.partition(":")[0] == feed.cluster_id
+            async with event_stream(world.app, last_id=again.id) as stream:
+                assert (await stream.next()).name == "resumed"
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
 async def test_positions_are_those_of_the_prefixed_topic(settings):
     world = await make_world(settings.model_copy(update={"topic_prefix": "p-"}))
     async with world.app.router.lifespan_context(world.app):
         await world.started()
         for number in range(3):
             world.feed.publish(version(number + 10, 0))
-        await world.store.write(Rows(positions=[Position("p-alerts", 0, 2)]))
+        await world.store.write(Rows(positions=[Position("p-alerts", 0, 2)], cluster="c1"))
         async with event_stream(world.app) as stream:
             assert (await stream.next()).id == "c1:0=1"
             assert (await stream.next()).id == "c1:0=2"

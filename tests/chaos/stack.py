@@ -14,7 +14,7 @@ from typing import Any
 from tests.support.api_process import ApiProcess
 from tests.support.plays import Sent
 from tests.support.process import ServerProcess
-from tests.support.topics import ends_of, send_all
+from tests.support.topics import committed_of, ends_of, send_all
 from tests.support.webhook import WebhookRecorder
 from tests.support.worker import Worker, wait_until
 
@@ -25,7 +25,8 @@ PATIENCE = 600.0
 STEPS = {"plays": "plays", "windows": "partials", "alerts": "findings"}
 """Steps of the worker in the order of the flow, and the topics they fold."""
 
-SINK_TOPICS = ("windows", "findings", "alerts", "deliveries")
+SINK_GROUPS = {"": ("windows",), "-alerts": ("findings", "alerts", "deliveries")}
+SINK_TOPICS = tuple(name for names in SINK_GROUPS.values() for name in names)
 
 
 class Background(threading.Thread):
@@ -158,19 +159,9 @@ class Stack:
             done = [p["next_offset"] for p in steps.get(step, [])]
             if done != before[self.topic(source)]:
                 return False
-        positions = self._stored_positions()
-        for name in SINK_TOPICS:
-            ends = before[self.topic(name)]
-            if [positions.get((self.topic(name), p), 0) for p in range(4)] != ends:
+        for suffix, names in SINK_GROUPS.items():
+            sunk = [self.topic(name) for name in names]
+            group = f"{self.name}-sqlite{suffix}"
+            if committed_of(self.bootstrap, group, sunk) != {t: before[t] for t in sunk}:
                 return False
         return ends_of(self.bootstrap, topics) == before
-
-    def _stored_positions(self) -> dict[tuple[str, int], int]:
-        import sqlite3
-        from contextlib import closing
-
-        if not self.database.exists():
-            return {}
-        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as db:
-            rows = db.execute("SELECT topic, partition, next_offset FROM positions")
-            return {(topic, partition): offset for topic, partition, offset in rows}

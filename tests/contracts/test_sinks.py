@@ -113,11 +113,19 @@ async def test_a_higher_revision_replaces_and_a_lower_one_does_not(store: Store)
 
 async def test_what_a_crash_repeats_never_hides_late_events(store: Store):
     """Revisions are counted again after a crash: the window that holds more events wins."""
-    if not (store.guards_revisions and store.queries_windows):
-        pytest.skip(f"{store.name} keeps the newest window only, or relies on the topic's order")
+    if not store.guards_revisions:
+        pytest.skip(f"{store.name} relies on the topic's order")
     async with store.opened() as (sink, queries):
         for revision, count in ((0, 44), (1, 45), (2, 46), (0, 44), (1, 47), (0, 44)):
             await sink.write(rows(window(T0, revision=revision, count=count)))
+        if store.queries_latest:
+            (latest,) = (await queries.latest("acme", [window().group])).values()
+            assert (latest.revision, latest.count) == (1, 47)
+            if store.queries_incidents:
+                (info,), _ = await queries.series("acme", "", {}, 10, None)
+                assert info.last_value == 47.0
+        if not store.queries_windows:
+            return
         (point,) = await queries.windows("acme", series(), "live", *RANGE, None, None, 10)
         assert (point.revision, point.value) == (1, 47.0)
 
@@ -156,6 +164,22 @@ async def test_a_topic_made_anew_sets_positions_back(store: Store):
         await sink.write(rows(Position("windows", 0, 500)))
         await sink.write(rows(Position("windows", 0, 3)))
         assert await sink.positions() == {("windows", 0): 3}
+
+
+async def test_positions_of_another_cluster_do_not_count(store: Store):
+    if not store.keeps_positions:
+        pytest.skip(f"{store.name} keeps no positions")
+    async with store.opened() as (sink, _):
+        await sink.write(rows(Position("windows", 0, 500))._replace(cluster="old"))
+        assert await sink.positions("old") == {("windows", 0): 500}
+        assert await sink.positions("new") == {}
+        await sink.write(rows(Position("windows", 0, 3))._replace(cluster="new"))
+        assert await sink.positions("new") == {("windows", 0): 3}
+    if store.survives:
+        async with store.opened() as (sink, queries):
+            assert await sink.positions("new") == {("windows", 0): 3}
+            if store.queries_incidents:
+                assert await queries.positions("new") == {("windows", 0): 3}
 
 
 async def test_a_window_that_makes_no_sense_is_counted_and_does_not_stop_the_others(store: Store):

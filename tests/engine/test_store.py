@@ -61,6 +61,60 @@ def test_state_after_crashes_equals_a_plain_dict_fed_up_to_the_last_flush(steps)
         assert state.stores["numbers"] == live
 
 
+LISTS = StoreSpec("lists", msgspec.msgpack.encode, msgspec.msgpack.Decoder(list[int]).decode)
+TRIES = st.one_of(
+    st.tuples(st.just("append"), KEYS, st.integers(0, 99)),
+    st.tuples(st.just("get and change"), KEYS, st.integers(0, 99)),
+    st.tuples(st.just("change all"), st.none(), st.integers(0, 99)),
+    st.tuples(st.just("pop"), KEYS, st.none()),
+    st.tuples(st.just("clear"), st.none(), st.none()),
+    st.tuples(st.just("flush"), st.none(), st.none()),
+    st.tuples(st.just("fail"), st.none(), st.none()),
+)
+
+
+def attempt(target, verb, key, value):
+    """What folds do to values they hold: look them up, change them in place, assign them again."""
+    if verb == "append":
+        values = target.setdefault(key, [])
+        values.append(value)
+        target[key] = values
+    elif verb == "get and change":
+        if (values := target.get(key)) is not None:
+            values.append(value)
+            target[key] = values
+    elif verb == "change all":
+        for name, values in list(target.items()):
+            values.append(value)
+            target[name] = values
+    else:
+        do(target, verb, key, value)
+
+
+@given(st.lists(TRIES, max_size=60), st.integers(1, 5))
+def test_what_a_failed_try_did_to_live_values_is_undone(steps, flushes):
+    """If a change in place could escape the undo log, state would keep what a failed fold did."""
+    state = PartitionState([LISTS])
+    state.guard(flushes)
+    live: dict[str, list[int]] = {}
+    flushed: dict[str, list[int]] = {}
+    for offset, (verb, key, value) in enumerate(steps, 1):
+        if verb == "flush":
+            state.freeze(offset, 0)
+            state.flushed()
+            flushed = {k: list(v) for k, v in live.items()}
+        elif verb == "fail":
+            if state.is_guarded:
+                state.roll_back()
+                live = {k: list(v) for k, v in flushed.items()}
+                assert not state.is_dirty
+        else:
+            attempt(state.stores["lists"], verb, key, value)
+            attempt(live, verb, key, value)
+        assert dict.__eq__(state.stores["lists"], live)
+    assert state.is_guarded == (sum(verb == "flush" for verb, _, _ in steps) < flushes)
+
+
 def test_a_flush_writes_each_changed_key_once_and_the_offset_last():
     state = PartitionState([NUMBERS])
     store = state.stores["numbers"]

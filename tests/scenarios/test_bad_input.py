@@ -139,6 +139,13 @@ def letters(worker) -> list[DeadLetter]:
     return [decode_dead_letter(value) for value in values]
 
 
+def journal(worker) -> set[tuple[str, int, int, str, str | None]]:
+    """Topic, partition, offset, reason and event_id of the events that the log tells of."""
+    lines = [line for line in worker.log.read_text().splitlines() if "backbeat.journal" in line]
+    names = ("topic", "partition", "offset", "reason", "event_id")
+    return {tuple(map(json.loads(line).get, names)) for line in lines}
+
+
 def test_every_kind_is_a_dead_letter_and_the_rest_is_counted(worker):
     """Each bad record stands between two good ones."""
     plays = [bad for bad in KINDS if bad.topic == "plays"]
@@ -167,18 +174,22 @@ def test_every_kind_is_a_dead_letter_and_the_rest_is_counted(worker):
         assert letter.key == b"demo:u1"
         assert letter.timestamp == BEGIN
     assert rejected_by_reason(worker) == Counter(bad.reason for bad in KINDS)
+    assert journal(worker) == {(*place, found[place].reason, None) for place in places}
     worker.wait(lambda: total_plays(worker) == len(plays) + 1, 60, "all good plays in windows")
 
 
 def test_a_tombstone_is_refused_and_an_end_is_not(worker):
     """A record without a value ends a stream if it says so; if not, it is nothing."""
-    nothing = [record(b"")._replace(value=None), good(1)]
+    nameless = record(b"")._replace(value=None)
+    named = nameless._replace(headers=(*nameless.headers, ("event_id", b"e1")))
+    nothing = [named, good(1)]
     endless = end_markers(Plan(stream="live"))
     produce(worker.bootstrap, f"{worker.prefix}plays", [*nothing, *endless])
     worker.wait(lambda: folded(worker, "plays") == 6, 60, "all folded")
     found = letters(worker)
     assert Counter(d.reason for d in found) == {"empty": 1, "endless": 4}
     assert all(d.value is None for d in found)
+    assert ("plays", 0, 0, "empty", "e1") in journal(worker)
 
 
 def test_ten_megabytes_are_cut_to_what_a_dead_letter_holds(worker):

@@ -92,7 +92,7 @@ async def kafka_source(request: pytest.FixtureRequest, broker: str) -> AsyncIter
 async def create_topic(bootstrap: str, topic: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
-    await admin.create_topics([NewTopic(topic, 2, 1)])
+    await admin.create_topics([NewTopic(topic, 2, 1), NewTopic("cluster", 1, 1)])
     await admin.close()
 
 

@@ -8,6 +8,9 @@ from aiokafka import AIOKafkaProducer
 
 from models.errors import StorageUnavailableError
 from models.records import to_json
+from storage import cluster, kafka_feed
+from storage.cluster import identify, partitions_of
+from storage.feeds import FeedGapError
 from storage.kafka_feed import KafkaAlertFeed
 from tests.storage.feed_sources import (
     create_topic,
@@ -17,6 +20,7 @@ from tests.storage.feed_sources import (
 from tests.storage.rows import alert
 from tests.support.kafka import KafkaServer
 from tests.support.process import ServerUnavailableError
+from tests.support.tansu import TansuServer
 
 
 async def test_a_missing_topic_is_waited_for(tansu_server, unique_name: str):
@@ -30,6 +34,37 @@ async def test_a_missing_topic_is_waited_for(tansu_server, unique_name: str):
     await create_topic(tansu_server.bootstrap, unique_name)
     await starting
     await patient.stop()
+
+
+async def test_a_topic_that_is_just_being_made_is_followed_whole(any_broker, unique_name: str):
+    names = [f"{unique_name}-{n}" for n in range(5)]
+    feeds = [KafkaAlertFeed(any_broker.bootstrap, name, timeout=60.0) for name in names]
+    starting = [asyncio.create_task(feed.start()) for feed in feeds]
+    for name in names:
+        await create_topic(any_broker.bootstrap, name)
+    await asyncio.gather(*starting)
+    assert [set(feed.nearest(None)) for feed in feeds] == [{0, 1}] * 5
+    for feed in feeds:
+        await feed.stop()
+
+
+class _Forming:
+    """A broker's word on a topic that is being made: not there, there without partitions, whole."""
+
+    def __init__(self) -> None:
+        self.names = iter([[], ["alerts"], ["alerts"]])
+        self.partitions = iter([[], [1, 0]])
+
+    async def list_topics(self) -> list[str]:
+        return next(self.names)
+
+    async def describe_topics(self, _: list[str]) -> list[dict]:
+        return [{"partitions": [{"partition": n} for n in next(self.partitions)]}]
+
+
+async def test_partitions_are_waited_for(monkeypatch):
+    monkeypatch.setattr(cluster, "_LOOK", 0.0)
+    assert await partitions_of(_Forming(), "alerts") == [0, 1]
 
 
 async def test_kafka_records_that_are_no_alert_or_were_aborted_are_passed_over(
@@ -81,8 +116,45 @@ async def test_kafka_feed_waits_for_its_broker_and_misses_nothing(tmp_path: Path
             await asyncio.to_thread(server.stop)
 
 
-async def _send(bootstrap: str, name: str) -> None:
+async def test_a_broker_that_lost_its_memory_is_another_cluster(tmp_path: Path, monkeypatch):
+    """Its new log is longer than the old was: nothing but the cluster's mark can tell."""
+    monkeypatch.setattr(kafka_feed, "_LOOK", 0.1)
+    server = await asyncio.to_thread(TansuServer(tmp_path).start)
+    await create_topic(server.bootstrap, "alerts")
+    feed = KafkaAlertFeed(server.bootstrap, "alerts")
+    await feed.start()
+    try:
+        old, subscription = feed.cluster_id, await feed.subscribe()
+        await _send(server.bootstrap, "a", "b")
+        assert [r.alert.id for r in await take(subscription, 2)] == ["a", "b"]
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+        await create_topic(server.bootstrap, "alerts")
+        await _send(server.bootstrap, "1", "2", "3", "4")
+        with pytest.raises(FeedGapError, match="made anew"):
+            await take(subscription, 5)
+        await reach(feed, 0, 3)
+        assert feed.cluster_id != old
+        everything = await feed.subscribe({0: -1, 1: -1})
+        assert [r.alert.id for r in await take(everything, 4)] == ["1", "2", "3", "4"]
+    finally:
+        await feed.stop()
+        await asyncio.to_thread(server.stop)
+
+
+async def test_a_cluster_is_the_same_for_everybody_and_after_a_restart(any_broker, unique_name):
+    clients = {"bootstrap_servers": any_broker.bootstrap}
+    asking = [asyncio.create_task(identify(clients, unique_name)) for _ in range(5)]
+    await create_topic(any_broker.bootstrap, unique_name)
+    (name,) = {await task for task in asking}
+    assert name == await identify(clients, unique_name)
+    await create_topic(any_broker.bootstrap, f"{unique_name}-other")
+    assert name != await identify(clients, f"{unique_name}-other")
+
+
+async def _send(bootstrap: str, *names: str) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
     await producer.start()
-    await producer.send_and_wait("alerts", to_json(alert(name)), partition=0)
+    for name in names:
+        await producer.send_and_wait("alerts", to_json(alert(name)), partition=0)
     await producer.stop()

@@ -115,16 +115,19 @@ async def test_tenants_with_awkward_names_do_not_meet(opened: Opened):
 async def test_another_cluster_drops_what_rests_on_the_offsets_of_the_old(opened: Opened):
     await opened.sink.write(alerts((0, 500), position=501))
     await opened.sink.write(rows(window()))
-    fresh = RedisSink(opened.url, cluster="made anew", prefix=opened.prefix)
+    fresh = RedisSink(opened.url, prefix=opened.prefix)
     await fresh.open()
-    assert await fresh.positions() == {}
-    await fresh.write(alerts((0, 1), position=2))
+    assert await fresh.positions("made anew") == {}
+    await fresh.write(alerts((0, 1), position=2)._replace(cluster="made anew"))
     assert await opened.passed_on() == [("0", "1", "-1")]
     assert await opened.latest.latest("acme", [window().group])
     await fresh.close()
-    again = RedisSink(opened.url, cluster="made anew", prefix=opened.prefix)
+    again = RedisSink(opened.url, prefix=opened.prefix)
     await again.open()
-    assert await again.positions() == {("alerts", 0): 2}
+    assert await again.positions("made anew") == {("alerts", 0): 2}
+    await again.write(alerts((0, 0), position=1)._replace(cluster="once more"))
+    assert await opened.passed_on() == [("0", "0", "-1")]
+    assert await again.positions("once more") == {("alerts", 0): 1}
     await again.close()
 
 

@@ -44,17 +44,14 @@ async def test_redis_alerts_trimmed_unseen_end_the_subscribers(valkey_server, un
 
 
 async def test_redis_alerts_of_another_cluster_end_the_subscribers(valkey_server, unique_name):
-    sink = RedisSink(valkey_server.url, "one", unique_name)
+    sink = RedisSink(valkey_server.url, unique_name)
     await sink.open()
-    await sink.write(Rows(alerts=[alert("old")], alert_offsets=[(0, 500)]))
+    await sink.write(Rows(alerts=[alert("old")], alert_offsets=[(0, 500)], cluster="one"))
     feed = RedisAlertFeed(valkey_server.url, unique_name)
     await feed.start()
     assert feed.cluster_id == "one"
     subscription = await feed.subscribe()
-    await sink.close()
-    sink = RedisSink(valkey_server.url, "two", unique_name)
-    await sink.open()
-    await sink.write(Rows(alerts=[alert("new")], alert_offsets=[(0, 3)]))
+    await sink.write(Rows(alerts=[alert("new")], alert_offsets=[(0, 3)], cluster="two"))
     with pytest.raises(FeedGapError, match="another Kafka cluster"):
         await take(subscription, 1)
     await reach(feed, 0, 3)

@@ -83,6 +83,18 @@ asyncio.run(main())
 """
 
 
+async def test_a_file_of_the_first_schema_is_brought_up_to_date(path: Path):
+    async with opened(path) as (sink, _):
+        await sink.write(rows(window(count=3)))
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("ALTER TABLE groups DROP COLUMN last_count")
+        db.execute("PRAGMA user_version = 1")
+    async with opened(path) as (sink, queries):
+        await sink.write(rows(window(count=4)))
+        (info,), _ = await queries.series("acme", "", {}, 10, None)
+        assert info.last_value == 4.0
+
+
 def test_nothing_committed_is_lost_when_the_process_is_killed(path: Path):
     for pause in (0.0, 0.05, 0.2):
         committed = _write_until_killed(path, pause)
@@ -130,9 +142,9 @@ async def test_a_file_of_a_newer_schema_is_refused_by_name_and_number(path: Path
     async with opened(path):
         pass
     with contextlib.closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     sink, queries = SqliteSink(path, CONFIG), SqliteQueries(path, CONFIG)
-    expected = r"beat#.db has schema 2, and this Backbeat knows 1; start the version that wrote it"
+    expected = r"beat#.db has schema 3, and this Backbeat knows 2; start the version that wrote it"
     with pytest.raises(StorageError, match=expected) as caught:
         await sink.open()
     assert not isinstance(caught.value, StorageUnavailableError)
@@ -267,18 +279,6 @@ async def test_the_writers_thread_leaves_the_loop_alone(path: Path):
         other.execute("COMMIT")
         other.close()
         await writing
-
-
-async def test_positions_of_another_cluster_are_kept_apart(path: Path):
-    async with opened(path) as (sink, _):
-        await sink.write(rows(Position("windows", 0, 5)))
-    sink = SqliteSink(path, CONFIG, cluster="other")
-    await sink.open()
-    assert await sink.positions() == {}
-    await sink.write(rows(Position("windows", 0, 1)))
-    await sink.close()
-    async with opened(path) as (sink, queries):
-        assert await sink.positions() == await queries.positions() == {("windows", 0): 5}
 
 
 async def test_a_long_range_visits_only_windows_that_are_there(path: Path):

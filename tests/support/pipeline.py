@@ -279,13 +279,10 @@ RESULT_TOPICS = ("windows", "findings", "alerts", "notifications", "dead-letters
 class Results:
     """What a run published, in a form that two runs can be compared by.
 
-    ``first``: windows by id as they were first published (one that holds nothing but late events has no
-    first publication). ``last``: their last content, without the
-    number of the revision (how many late events one revision holds depends on the batches).
+    ``windows``: every publication, by the window's id and the number of its revision.
     """
 
-    first: dict[str, Window]
-    last: dict[str, Window]
+    windows: dict[tuple[str, int], Window]
     findings: dict[tuple[str, int, str], Finding]
     alerts: dict[tuple[str, int], Alert]
     notifications: set[str]
@@ -295,26 +292,33 @@ class Results:
     @classmethod
     def of(cls, values: Mapping[str, Sequence[bytes]]) -> Results:
         """From the values of the output topics."""
-        first: dict[str, Window] = {}
-        last: dict[str, Window] = {}
-        for window in map(decode_window, values["windows"]):
-            if not window.revision:
-                first[window.id] = window
-            if window.id not in last or window.revision > last[window.id].revision:
-                last[window.id] = window
+        windows = [decode_window(value) for value in values["windows"]]
         findings = [decode_finding(value) for value in values["findings"]]
         alerts = [decode_alert(value) for value in values["alerts"]]
         letters = [decode_dead_letter(value) for value in values["dead-letters"]]
         lates = [decode_late(value) for value in values["late"]]
         return cls(
-            first=first,
-            last={name: _without(window, revision=0) for name, window in last.items()},
+            windows={(w.id, w.revision): w for w in windows},
             findings={(f.incident, f.at, f.state): f for f in findings},
             alerts={(a.id, a.revision): _without(a, seen_at=0) for a in alerts},
             notifications={decode_notification(v).id for v in values["notifications"]},
             dead={(d.topic, d.partition, d.offset, d.reason) for d in letters},
             late={(e.topic, e.partition, e.offset) for e in lates},
         )
+
+    @property
+    def first(self) -> dict[str, Window]:
+        """Windows as they were first published, by id; what holds only late events never was."""
+        return {name: window for (name, revision), window in self.windows.items() if not revision}
+
+    @property
+    def last(self) -> dict[str, Window]:
+        """Windows with all their revisions, by id."""
+        return {name: window for (name, _), window in sorted(self.windows.items(), key=_place)}
+
+
+def _place(item: tuple[tuple[str, int], Window]) -> tuple[str, int]:
+    return item[0]
 
 
 def _without(record: Any, **neutral: Any) -> Any:

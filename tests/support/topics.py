@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from engine.changelog import read_to_end, reader
@@ -45,6 +46,25 @@ async def _ends(bootstrap: str, topics: Collection[str]) -> dict[str, list[int]]
     async with reader(bootstrap) as consumer:
         ends = await consumer.end_offsets(tps)
     return {topic: [ends[TopicPartition(topic, p)] for p in range(PARTITIONS)] for topic in topics}
+
+
+def committed_of(bootstrap: str, group: str, topics: Collection[str]) -> dict[str, list[int]]:
+    """What a consumer group has committed of topics; 0 where nothing."""
+    return asyncio.run(_committed(bootstrap, group, topics))
+
+
+async def _committed(bootstrap: str, group: str, topics: Collection[str]) -> dict[str, list[int]]:
+    tps = [TopicPartition(topic, p) for topic in topics for p in range(PARTITIONS)]
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        found = await admin.list_consumer_group_offsets(group, partitions=tps)
+    finally:
+        await admin.close()
+    return {
+        topic: [max(0, found[TopicPartition(topic, p)].offset) for p in range(PARTITIONS)]
+        for topic in topics
+    }
 
 
 def produce(

@@ -93,11 +93,25 @@ class Timeline:
         self.offset += 1
         return self
 
-    def plays(self, at, *listeners, group=ALL, source=0, late=False, stream="live", parts=None):
-        """Plays in the pane that starts ``at``."""
+    def plays(
+        self,
+        at,
+        *listeners,
+        group=ALL,
+        source=0,
+        late=False,
+        noticed=None,
+        stream="live",
+        parts=None,
+    ):
+        """Plays in the pane that starts ``at``; late ones may say by which edge it was noticed."""
         parts = play_parts(*(listeners or ("someone",))) if parts is None else parts
         pane = self.config.series.time.pane
-        return self.push(Partial("acme", stream, group, source, T0 + at, pane, late, parts))
+        late = late or noticed is not None
+        noticed = None if noticed is None else T0 + noticed
+        return self.push(
+            Partial("acme", stream, group, source, T0 + at, pane, late, parts, noticed=noticed)
+        )
 
     def samples(
         self, at, *values, size=10 * S, wm=None, late=False, group=None, source=0, stream="live"
@@ -131,6 +145,10 @@ class Timeline:
     def windows(self):
         """Fold, and the windows that this batch brought."""
         return [decode_window(o.value) for o in self.fold() if o.topic == "windows"]
+
+    def revisions(self):
+        """Fold, and the windows that this batch published again."""
+        return [w for w in self.windows() if w.revision]
 
     def crash(self):
         """Lose memory and restore from what the changelog would hold."""

@@ -87,9 +87,17 @@ class Seen(NamedTuple):
     @property
     def sums(self):
         """(stream, group, pane, late) -> all its parts, merged."""
+        return self._merged(lambda p: (p.stream, p.group, p.pane, p.late))
+
+    @property
+    def placed(self):
+        """The same by the edge that their lateness was noticed by, None on time."""
+        return self._merged(lambda p: (p.stream, p.group, p.pane, p.noticed))
+
+    def _merged(self, key):
         out = {}
         for p in self.partials:
-            parts.merge_parts(out.setdefault((p.stream, p.group, p.pane, p.late), {}), p.parts)
+            parts.merge_parts(out.setdefault(key(p), {}), p.parts)
         return out
 
     def counts(self, group="demo|all{}", stream=LIVE):

@@ -76,6 +76,18 @@ def test_samples_are_kept_back_until_the_sixth():
     assert source.state["samples"] == {}
 
 
+def test_a_metric_that_is_called_like_a_measure_of_plays_is_a_dead_letter():
+    """Their series would have one key: ``demo|plays{country=DE}`` is taken."""
+    source = bed()
+    seen = source.push(metric(name="plays"), metric(name="error_rate"), *every(MINUTE, 6))
+    assert [(d.reason, d.offset) for d in seen.letters] == [
+        ("reserved_name", 0), ("reserved_name", 1)
+    ]  # fmt: skip
+    assert "use another name" in seen.letters[0].detail
+    assert source.count("events_rejected", "reserved_name") == 2
+    assert {p.group for p in seen.partials} == {GROUP}
+
+
 def test_a_pane_is_kept_for_ever():
     source = bed()
     source.push(*every(MINUTE, 6))
@@ -122,6 +134,7 @@ def test_a_sample_behind_its_own_series_is_late():
     seen = source.push(metric(edge), metric(edge - 1))
     assert seen.counts(GROUP) == {(480, False): 1, (480, True): 1}
     assert seen.partials[-1].watermark == edge
+    assert [p.noticed for p in seen.partials] == [None, T0 + 9 * MINUTE]
 
 
 def test_a_sample_beyond_grace_goes_to_late():

@@ -15,6 +15,8 @@ from tables.ingest import fold_plays
 from tests.tables.ingest_bed import (
     DAY,
     HOUR,
+    MINUTE,
+    SECOND,
     SHIPPED,
     T0,
     Bed,
@@ -145,6 +147,17 @@ def test_a_batch_brings_one_partial_a_pane_and_instance():
 def test_a_group_that_is_configured_twice_is_counted_once():
     seen = Bed(config(shipped(groups=(("country",), (), ("country",))))).push(play())
     assert [p.group for p in seen.partials] == ["demo|country{country=DE}", "demo|all{}"]
+
+
+def test_a_late_play_says_by_which_edge_it_was_noticed():
+    """By its own partition's clock when it was read, whatever the batch brings after it."""
+    top = T0 + 65 * SECOND
+    seen = Bed().push(play(top), play(T0), play(top + 5 * SECOND), play(T0), play(top + MINUTE))
+    found = {(s, p.get("n")) for s, p in seen.placed.items() if s[1] == "demo|all{}" and s[3]}
+    assert found == {
+        (("live", "demo|all{}", T0, T0 + 60 * SECOND), 1),
+        (("live", "demo|all{}", T0, T0 + 70 * SECOND), 1),
+    }
 
 
 def test_every_record_is_accounted_for():

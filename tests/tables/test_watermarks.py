@@ -106,14 +106,13 @@ def test_what_an_idle_partition_brings_behind_the_watermark_is_late():
     line = Timeline(sources=2)
     line.plays(0, "a").watermark(0, 1, idle=True).watermark(20 * S)
     assert [short(w) for w in line.windows()] == [(10, 0, 10, 0, 1), (10, 10, 20, 0, 0)]
-    line.watermark(5 * S, 1).plays(0, "b", source=1)
-    [window] = line.windows()
-    assert short(window) == (10, 0, 10, 1, 2)
-    assert window.late == 1
-    line.watermark(40 * S)
+    line.watermark(5 * S, 1).plays(0, "b", source=1).watermark(40 * S)
     assert line.windows() == []
     line.watermark(30 * S, 1)
-    assert [short(w) for w in line.windows()] == [(10, 20, 30, 0, 0)]
+    revised, first = line.windows()
+    assert short(revised) == (10, 0, 10, 1, 2)
+    assert revised.late == 1
+    assert short(first) == (10, 20, 30, 0, 0)
 
 
 def test_when_all_are_idle_silence_goes_on():

@@ -171,8 +171,12 @@ def test_a_revision_is_judged_by_the_first_publications_band(crash):
         line.crash()
     for revision in (1, 2):
         judge.seen.clear()
-        line.plays(10 * S, "x", late=True).fold()
-        seen = {(name, end - T0): (number, prev) for name, end, number, prev in judge.seen}
+        line.plays(10 * S, "x", late=True).watermark(60 * S + revision * 10 * S).fold()
+        seen = {
+            (name, end - T0): (number, previous)
+            for name, end, number, previous in judge.seen
+            if number
+        }
         band = {
             "plays": Value(score=3.5, low=0.25, high=9.0),
             "listeners": Value(learning=True),
@@ -273,8 +277,8 @@ def test_a_new_kind_of_window_is_made_from_what_is_there():
     line.plays(60 * S, "a").watermark(2 * M)
     found = shorts(line.windows())
     assert found[-1] == (60, 60, 120, 0, 1)
-    line.plays(0, "x", late=True)
-    assert shorts(line.windows())[0] == (10, 0, 10, 1, 2)
+    line.plays(0, "x", late=True).watermark(130 * S)
+    assert shorts(line.revisions())[0] == (10, 0, 10, 1, 2)
 
 
 def test_state_of_a_removed_kind_is_deleted():

@@ -87,7 +87,9 @@ def test_late_samples_revise_and_fill_gaps():
     line = Timeline()
     line.samples(0, 1.0).samples(20 * S, 2.0, wm=30 * S).fold()
     line.crash().samples(0, 4.0, late=True).samples(10 * S, 9.0, late=True)
-    found = line.windows()
+    assert line.crash().windows() == []
+    line.samples(30 * S, 2.0, wm=40 * S)
+    found = line.revisions()
     assert shorts(found) == [(10, 0, 10, 1, 2), (10, 10, 20, 1, 1)]
     assert [w.values["value"].value for w in found] == [2.5, 9.0]
     assert [w.late for w in found] == [1, 1]
@@ -96,7 +98,7 @@ def test_late_samples_revise_and_fill_gaps():
 def test_samples_behind_the_watermark_are_late_even_if_they_are_not_marked():
     line = Timeline()
     line.samples(0, 1.0, wm=30 * S).fold()
-    line.samples(0, 3.0, wm=30 * S)
+    line.samples(0, 3.0, wm=40 * S)
     assert shorts(line.windows()) == [(10, 0, 10, 1, 2)]
 
 

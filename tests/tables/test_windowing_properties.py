@@ -33,7 +33,10 @@ def histories(draw):
                 pane = max(0, at // PANE + steps) * PANE
                 parts = play_parts(*draw(st.lists(st.integers(0, 30), min_size=1, max_size=4)))
                 group = draw(st.sampled_from(GROUPS))
-                partial = Partial("acme", "live", group, source, T0 + pane, PANE, late, parts)
+                noticed = T0 + at // PANE * PANE + PANE if late else None
+                partial = Partial(
+                    "acme", "live", group, source, T0 + pane, PANE, late, parts, noticed=noticed
+                )
                 batch.append(partial)
             at += draw(st.integers(0, 9)) * 7 * S
             flushes.append((source, batch, at))
@@ -123,6 +126,23 @@ def test_windows_are_what_a_plain_computation_gives(history, cuts):
     assert by_window(w for w in windows if w.revision == 0) == first
     assert by_window(windows) == last
     assert {name for name, _ in line.counts} <= {"late_events_ignored"}
+
+
+@settings(max_examples=60)
+@given(histories(), st.sets(st.integers(0, 40)), st.randoms(use_true_random=False))
+def test_cuts_and_interleavings_change_no_revision(history, cuts, rng):
+    """Neither what is in them, nor between which first publications of their group they come."""
+    sources, flushes, order = history
+    other = rng.sample(order, len(order))
+    plain, mixed = (run(h, cuts)[1] for h in (history, (sources, flushes, other)))
+    assert by_group(mixed) == by_group(plain)
+
+
+def by_group(windows):
+    found = defaultdict(list)
+    for window in windows:
+        found[window.group].append(window)
+    return found
 
 
 @settings(max_examples=60)
