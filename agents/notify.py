@@ -47,7 +47,10 @@ async def send(
         notification = decode_notification(record.value)
     except Exception as exc:  # noqa: BLE001 - foreign bytes must not stop the notifier
         app.engine.metrics.count("notification", "undecodable")
-        log.warning("notifications[%s]@%s: %s", record.partition, record.offset, exc)
+        log.warning(
+            "notifications[%s]@%s: %s", record.partition, record.offset, exc,
+            extra={"topic": record.topic, "partition": record.partition, "offset": record.offset},
+        )  # fmt: skip
         return None
     receiver = receivers.get(notification.receiver)
     if receiver is None:

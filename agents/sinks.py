@@ -129,6 +129,7 @@ def rows_of(records: Records, topics: Mapping[str, str], cluster: str, app: Any)
                 log.warning(
                     "%s[%s]@%s is not a %s record: %s",
                     tp.topic, tp.partition, record.offset, source, exc,
+                    extra={"topic": tp.topic, "partition": tp.partition, "offset": record.offset},
                 )  # fmt: skip
             else:
                 if source == "alerts":

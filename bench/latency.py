@@ -3,7 +3,7 @@
     python -m bench.latency [--broker tansu|kafka] [--rate R] [--seconds S] [--json OUT]
 
 Plays come at R a second in real time; every third slice fails, another third every 30 s, so that alerts keep firing
-and resolving (``error_rate > 0.05 for 20s``). For every version of an alert two spans end when a reader of the topic
+and resolving (the shipped rule ``playback-errors``). For every version of an alert two spans end when a reader of the topic
 ``alerts`` has it: from the acknowledgement of the first play whose event time lets the deciding window close (its
 end + 10 s lateness), and, as the total, from the window's end itself. Baseline in the same run: an acknowledged
 play read back from ``plays`` by a reader of its own.

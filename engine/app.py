@@ -25,6 +25,7 @@ from engine.flush import Flush
 from engine.follower import Follower
 from engine.global_store import GlobalStore
 from engine.hooks import ChunkConsumer, ChunkTransport, check_sources, compress_fast
+from engine.io_thread import IoThread
 from engine.metrics import EngineMetrics
 from engine.partition import Partition
 from engine.status import StatusServer
@@ -58,6 +59,7 @@ class Engine:
         self.globals: list[GlobalStore] = []
         self.followers: list[Follower] = []
         self.metrics = EngineMetrics(CollectorRegistry())
+        self.io = IoThread()
         self.flush: Flush
         self.broker_kind: BrokerKind = "kafka"
         self.metrics.watch(self._partitions)
@@ -259,7 +261,8 @@ class EngineApp(faust.App):
         self.engine.broker_kind = kind
         changelogs = [s.changelog for s in self.engine.steps.values()]
         await ensure_topics(self.settings, self.topic_table, changelogs, kind)
-        self.engine.flush = make_flush(self.settings, kind)
+        self.engine.io.start()
+        self.engine.flush = make_flush(self.settings, self.engine.io, kind)
         await self.engine.flush.start()
         log.info(
             "broker %s is %s; flush is %s",
@@ -302,6 +305,7 @@ class EngineApp(faust.App):
             await step.close_writers(list(step.partitions.values()))
         if hasattr(self.engine, "flush"):
             await self.engine.flush.stop()
+        self.engine.io.stop()
         self.status_server.stop()
 
     async def crash(self, reason: BaseException) -> None:
@@ -324,7 +328,7 @@ class EngineApp(faust.App):
                 self.add_future(step.assign(numbers, generation_id))
 
 
-def make_flush(settings: Settings, kind: BrokerKind) -> Flush:
+def make_flush(settings: Settings, io: IoThread, kind: BrokerKind) -> Flush:
     """The flush that the settings ask for.
 
     Raises:
@@ -334,7 +338,7 @@ def make_flush(settings: Settings, kind: BrokerKind) -> Flush:
         msg = f"BACKBEAT_FLUSH=transactions, but the broker is {kind}, which has none; use auto or plain"
         raise ConfigurationError(msg)
     transactions = kind == "kafka" and settings.flush != "plain"
-    return Flush(settings, transactions=transactions, idempotent=kind == "kafka")
+    return Flush(settings, io, transactions=transactions, idempotent=kind == "kafka")
 
 
 def _numbers(tps: set[TP]) -> dict[str, list[int]]:

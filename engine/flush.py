@@ -24,6 +24,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
 from engine.hooks import fill
+from engine.io_thread import IoThread
 from models.errors import FencedError
 from models.flow import Headers, Output
 from models.settings import Settings
@@ -70,12 +71,16 @@ class Writer(Protocol):
 
 
 class Flush:
-    """Opens writers; and writes what belongs to no partition's state."""
+    """Opens writers; and writes what belongs to no partition's state. All of it in the I/O thread."""
 
-    def __init__(self, settings: Settings, *, transactions: bool, idempotent: bool) -> None:
+    def __init__(
+        self, settings: Settings, io: IoThread, *, transactions: bool, idempotent: bool
+    ) -> None:
         self.transactions = transactions
         self._settings = settings
-        self._shared = AIOKafkaProducer(**_options(settings), enable_idempotence=idempotent)
+        self._io = io
+        self._idempotent = idempotent
+        self._shared: AIOKafkaProducer
         self._turns = asyncio.Semaphore(PLAIN_AT_ONCE)
 
     @property
@@ -85,14 +90,23 @@ class Flush:
 
     async def start(self) -> None:
         """Connect to the broker."""
+        await self._io.call(self._connect())
+
+    async def _connect(self) -> None:
+        self._shared = AIOKafkaProducer(
+            **_options(self._settings), enable_idempotence=self._idempotent
+        )
         await self._shared.start()
 
     async def stop(self) -> None:
         """Send what waits, and disconnect."""
-        await self._shared.stop()
+        await self._io.call(self._shared.stop())
 
     async def open(self, place: Place) -> Writer:
         """A writer for a partition that has just been assigned; an earlier owner's is fenced."""
+        return _Remote(self._io, await self._io.call(self._open(place)))
+
+    async def _open(self, place: Place) -> Writer:
         if not self.transactions:
             return _PlainWriter(self._shared, self._settings, place, self._turns)
         writer = _TransactionalWriter(self._settings, place)
@@ -101,7 +115,24 @@ class Flush:
 
     async def publish(self, outputs: Sequence[Output], now: int) -> None:
         """Outputs that no state goes with; returns when the broker has acknowledged all."""
-        await _send(self._shared, _by_partition(outputs, self._settings), now)
+        grouped = _by_partition(outputs, self._settings)
+        await self._io.call(_send(self._shared, grouped, now))
+
+
+class _Remote:
+    """A writer whose work is done in the I/O thread."""
+
+    def __init__(self, io: IoThread, writer: Writer) -> None:
+        self._io = io
+        self._writer = writer
+
+    async def write(
+        self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
+    ) -> int:
+        return await self._io.call(self._writer.write(outputs, changes, next_offset, now))
+
+    async def close(self) -> None:
+        await self._io.call(self._writer.close())
 
 
 class _PlainWriter:

@@ -254,7 +254,8 @@ class Step:
                 done = sum(p.restored_records for p in mine.values())
                 log.info("step %s: %d changelog records read so far", self.name, done)
 
-        return await restore(self.engine.settings.bootstrap, self.changelog, known, progress)
+        reading = restore(self.engine.settings.bootstrap, self.changelog, known, progress)
+        return await self.engine.io.call(reading)
 
     async def reload(self, partition: Partition) -> None:
         """Read a partition's state from its changelog again: what is not flushed is forgotten."""

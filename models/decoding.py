@@ -16,7 +16,7 @@ of these reasons (each labels a counter, and names the dead letter):
 ``text_too_long`` a text is longer than ``MAX_TEXT`` characters
 ``out_of_range``  a number that cannot be: negative, or longer than a day
 ``not_finite``    a metric value that is NaN or infinite, or too large for a double
-``bad_time``      neither RFC 3339 with an offset nor epoch milliseconds
+``bad_time``      neither RFC 3339 with an offset nor epoch milliseconds, or an end before a start
 ``before_2000``   a time before the year 2000: a clock that was never set, or seconds
 ``bad_country``   not an ISO 3166-1 alpha-2 code
 ``too_many_tags`` more than ``MAX_TAGS`` tags
@@ -113,6 +113,7 @@ class _PlayWire(msgspec.Struct, gc=False):
     offline: bool = False
     error: Text | None = None
     startup_ms: _Span | None = None
+    ended_at: _Time | None = None
 
 
 class _MetricWire(msgspec.Struct, gc=False):
@@ -179,10 +180,14 @@ def _read_play(value: bytes) -> Play:
             "bad_country",
             f"country {w.country[:20]!r} is not an ISO 3166-1 alpha-2 code such as DE or BR",
         )
+    started = _epoch_ms(w.started_at)
+    ended = None if w.ended_at is None else _epoch_ms(w.ended_at)
+    if ended is not None and ended < started:
+        raise _RejectError("bad_time", f"ended_at is {started - ended} ms before started_at")
     return Play(
-        w.tenant_id, w.listener_id, w.track_id, w.artist_id, _epoch_ms(w.started_at),
+        w.tenant_id, w.listener_id, w.track_id, w.artist_id, started,
         w.ms_played, w.track_ms, w.platform, country, w.source, w.plan,
-        w.event_id, w.skipped, w.offline, w.error, w.startup_ms,
+        w.event_id, w.skipped, w.offline, w.error, w.startup_ms, ended,
     )  # fmt: skip
 
 
@@ -242,7 +247,7 @@ def _depth(value: bytes) -> int:
 # The parser's messages, in the order they are tried. They are part of a pinned version, and a test
 # holds every reason.
 _MESSAGES = (
-    (re.compile(r"`\$\.(started_at|at)`|RFC3339|timezone"), "bad_time"),
+    (re.compile(r"`\$\.(started_at|ended_at|at)`|RFC3339|timezone"), "bad_time"),
     (re.compile(r"missing required field"), "missing_field"),
     (re.compile(r"^Expected `object`, got `\w+`$"), "not_an_object"),
     (re.compile(r"`object` of length"), "too_many_tags"),

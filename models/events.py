@@ -15,7 +15,10 @@ MAX_PLAYS_PER_DAY = 10
 
 
 class Play(msgspec.Struct, frozen=True, gc=False):
-    """One play of one track by one listener, at its end."""
+    """One play of one track by one listener.
+
+    ``ended_at`` is set by producers that send a play when it is over.
+    """
 
     tenant_id: str
     listener_id: str
@@ -33,11 +36,12 @@ class Play(msgspec.Struct, frozen=True, gc=False):
     offline: bool = False
     error: str | None = None
     startup_ms: int | None = None
+    ended_at: int | None = None
 
     @property
     def at(self) -> int:
-        """The event time: when the play started."""
-        return self.started_at
+        """The event time, which decides its windows and whether it is late: its end if it has one."""
+        return self.started_at if self.ended_at is None else self.ended_at
 
 
 class Metric(msgspec.Struct, frozen=True, gc=False):

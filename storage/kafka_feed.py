@@ -181,6 +181,10 @@ class KafkaAlertFeed(BroadcastFeed):
                 alert = decode_alert(record.value or b"")
             except msgspec.DecodeError:
                 self.undecodable += 1
-                _log.exception("no alert at %s:%s", record.partition, record.offset)
+                _log.exception(
+                    "no alert at %s:%s", record.partition, record.offset,
+                    extra={"topic": record.topic, "partition": record.partition,
+                           "offset": record.offset},
+                )  # fmt: skip
                 continue
             self._broadcast.feed(FeedRecord(record.partition, record.offset, alert))

@@ -61,7 +61,7 @@ def judge(
         if play.ms_played < ELIGIBLE_MS:
             reasons.append("too_short")
             continue
-        day = play.started_at // DAY
+        day = play.at // DAY
         if day < top // DAY - KEPT_DAYS:
             reasons.append("unknown_too_old")
             continue

@@ -34,7 +34,7 @@ def fold(taken: Taken[Play], turn: Turn) -> list[Output]:
     for (tenant, stream), places in by_stream(taken).items():
         name = clocks.clock_name(tenant, stream)
         plays = [taken.events[i] for i in places]
-        woken += clocks.wake(turn.clocks, name, plays[0].started_at, turn.place)
+        woken += clocks.wake(turn.clocks, name, plays[0].at, turn.place)
         turn.touched.add(name)
         tops = _advance(plays, name, turn)
         keys = [routes.scoped(home(play), stream) for play in plays]
@@ -56,7 +56,7 @@ def fold(taken: Taken[Play], turn: Turn) -> list[Output]:
 def _advance(plays: Sequence[Play], name: str, turn: Turn) -> list[int]:
     """Move a stream's clock over its plays; the clock at each of them."""
     before = turn.clocks[name].now
-    tops = clocks.run(before, [play.started_at for play in plays])
+    tops = clocks.run(before, [play.at for play in plays])
     delay = turn.now - tops[-1] if tops[-1] > before else None
     clocks.move(turn.clocks, name, tops[-1], delay, turn.now)
     return tops
@@ -99,7 +99,7 @@ def _place(
     within: list[bool] = []
     late = 0
     for play, top in zip(plays, tops, strict=True):
-        at = play.started_at
+        at = play.at
         mark = top - lateness
         start = at - at % pane
         within.append(mark - at <= grace)

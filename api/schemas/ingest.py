@@ -44,6 +44,11 @@ class PlayIn(BaseModel):
     offline: bool = False
     error: str | None = None
     startup_ms: int | None = None
+    ended_at: str | int | None = Field(
+        None,
+        description="When it was over; needed if it is sent then, or it counts as late. "
+        "RFC 3339 or epoch milliseconds.",
+    )
 
 
 class MetricIn(BaseModel):

@@ -26,7 +26,7 @@ def record(partition, offset, value):
     return SimpleNamespace(partition=partition, offset=offset, value=value)
 
 
-def test_rows_carry_positions_and_each_alerts_own_place():
+def test_rows_carry_positions_and_each_alerts_own_place(caplog):
     """A garbage record moves the position, is counted, and shifts nobody else's offset."""
     metrics = Counted()
     app = SimpleNamespace(engine=SimpleNamespace(metrics=metrics))
@@ -38,3 +38,5 @@ def test_rows_carry_positions_and_each_alerts_own_place():
     assert list(rows.alert_offsets) == [(2, 5), (2, 9)]
     assert [tuple(p) for p in rows.positions] == [("x-alerts", 2, 10)]
     assert metrics.counts == {("sink_record", "undecodable"): 1}
+    (line,) = caplog.records
+    assert (line.topic, line.partition, line.offset) == ("x-alerts", 2, 6)

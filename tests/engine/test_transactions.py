@@ -3,6 +3,7 @@
 from contextlib import suppress
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import TopicPartition
@@ -10,6 +11,7 @@ from faust.types import TP
 
 from engine.changelog import reader, restore
 from engine.flush import Flush, Place
+from engine.io_thread import IoThread
 from models.errors import FencedError
 from models.flow import Output
 from models.settings import Settings
@@ -30,7 +32,9 @@ async def flush(kafka_server, unique_name):
     names = [f"{unique_name}-{t}" for t in ("plays", "windows", "log")]
     await admin.create_topics([NewTopic(name, 4, 1) for name in names])
     await admin.close()
-    made = Flush(settings, transactions=True, idempotent=True)
+    io = IoThread()
+    io.start()
+    made = Flush(settings, io, transactions=True, idempotent=True)
     made.settings = settings
     made.place = Place("count", TP(names[0], 1), names[2])
     await made.start()
@@ -46,6 +50,7 @@ async def flush(kafka_server, unique_name):
         with suppress(KafkaError):
             await writer.close()
     await made.stop()
+    io.stop()
 
 
 async def readable(flush, topic):
@@ -102,7 +107,11 @@ async def test_the_next_owner_fences_the_last_and_aborts_what_it_left_open(flush
     """If it did not, a worker that wakes up would write stale state after the new owner's."""
     old = await flush.open_writer()
     await old.write(outputs(b"1"), [(b"x", b"1")], 1, 0)
-    producer = old._producer
+    producer = AIOKafkaProducer(
+        bootstrap_servers=flush.settings.bootstrap,
+        transactional_id=f"{flush.settings.app_id}-count-1",  # as a second worker would have it
+    )
+    await producer.start()
     await producer.begin_transaction()
     await producer.send_and_wait(flush.settings.topic("windows"), b"left open", partition=0)
     new = await flush.open_writer()
@@ -111,6 +120,7 @@ async def test_the_next_owner_fences_the_last_and_aborts_what_it_left_open(flush
     await new.write(outputs(b"2"), [(b"x", b"2")], 2, 0)
     with pytest.raises(ProducerFenced):
         await producer.commit_transaction()
+    await producer.stop()
     assert await readable(flush, "windows") == [b"1", b"2"]
     found = await restore(flush.settings.bootstrap, flush.place.changelog, {1: None})
     assert found[1].values == {b"x": b"2"}

@@ -73,6 +73,15 @@ def test_a_play_keeps_every_field():
     assert decode_play(play()) == expected
 
 
+def test_a_play_counts_when_it_ended_if_it_says_so():
+    started, ended = PLAY["started_at"], PLAY["started_at"] + 31_000
+    assert decode_play(play()).at == started
+    both = decode_play(play(ended_at=ended))
+    assert (both.started_at, both.ended_at, both.at) == (started, ended, ended)
+    assert decode_play(play(ended_at="2025-10-09T08:53:51.123Z")).at == ended
+    assert decode_play(play(ended_at=None)).at == started
+
+
 def test_a_metric_keeps_every_field():
     assert decode_metric(metric()) == Metric(
         "demo", "cpu", 0.5, 1_760_000_000_123, {"host": "h1"}, "m1"
@@ -192,6 +201,8 @@ REFUSED = [
     ("before_2000", decode_metric, metric(at="0001-01-01T00:00:00+14:00")),
     ("bad_country", decode_play, play(country="UK")),
     ("bad_country", decode_play, play(country="")),
+    ("bad_time", decode_play, play(ended_at="noon")),
+    ("bad_time", decode_play, play(ended_at=PLAY["started_at"] - 1)),
     ("bad_country", decode_play, play(country="deu")),
     ("bad_country", decode_play, play(country="D\u0131")),
     ("too_many_tags", decode_metric, metric(tags={str(i): "x" for i in range(17)})),
