@@ -13,8 +13,6 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.partitioner import murmur2
 
 PARTITIONS = 4
@@ -28,9 +26,6 @@ PANE = 10_000
 DISORDER = 8_000
 GRACE = 10_000
 """For how long after its end a window takes events, ms; more than the disorder, so nothing is dropped."""
-
-BATCH_BYTES = 64 * 1024
-"""Of a record batch before compression; a busy producer's."""
 
 CHUNK = 20_000
 
@@ -133,39 +128,3 @@ class Dataset:
         """Totals of nothing, of this data set's shape."""
         shape = (self.keys, self.panes)
         return Totals(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
-
-
-async def preload(bootstrap: str, dataset: Dataset) -> None:
-    """Make the data set's topic and fill it; all acknowledged on return."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        kept = {"retention.ms": "-1"}  # event times lie in the past
-        await admin.create_topics([NewTopic(dataset.topic, PARTITIONS, 1, topic_configs=kept)])
-    finally:
-        await admin.close()
-    producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap, acks="all", compression_type="lz4", max_batch_size=BATCH_BYTES
-    )
-    await producer.start()
-    try:
-        await _fill(producer, dataset)
-    finally:
-        await producer.stop()
-
-
-async def _fill(producer: AIOKafkaProducer, dataset: Dataset) -> None:
-    builders = [producer.create_batch() for _ in range(PARTITIONS)]
-    waiting = []
-    for partition, at, key, value in dataset.records():
-        if builders[partition].append(key=key, value=value, timestamp=at) is None:
-            full, builders[partition] = builders[partition], producer.create_batch()
-            builders[partition].append(key=key, value=value, timestamp=at)
-            full.close()
-            waiting.append(await producer.send_batch(full, dataset.topic, partition=partition))
-    for partition, builder in enumerate(builders):
-        if builder.record_count():
-            builder.close()
-            waiting.append(await producer.send_batch(builder, dataset.topic, partition=partition))
-    for future in waiting:
-        await future

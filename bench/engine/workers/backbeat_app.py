@@ -9,11 +9,9 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from operator import attrgetter
 from typing import Any
 
-import msgspec
-
+from bench.engine.workers.columns import FIELDS, MANY
 from engine import EngineApp
 from models.flow import Batch, Output, Records, State, StoreSpec
 from models.settings import Settings
@@ -24,23 +22,6 @@ KEPT = 2
 """Panes that are kept behind a key's newest: as many as the grace and the disorder reach back."""
 
 
-class Play(msgspec.Struct, gc=False):
-    """What the job reads of a play."""
-
-    started_at: int
-    ms_played: int
-
-
-class Metric(msgspec.Struct, gc=False):
-    """What the job reads of a metric."""
-
-    at: int
-    value: int
-
-
-PLAYS = os.environ.get("BENCH_PAYLOAD") == "plays"
-DECODER: Any = msgspec.json.Decoder(list[Play] if PLAYS else list[Metric])
-FIELDS: Any = attrgetter("started_at", "ms_played") if PLAYS else attrgetter("at", "value")
 WINDOWS = StoreSpec("windows", bytes, bytes)
 
 
@@ -53,14 +34,18 @@ ONE = 1 << 44
 
 def times_and_values(records: Records) -> Iterator[tuple[int, int]]:
     """Event time and value of every record, decoded together."""
-    joined = b"[" + b",".join(records.values) + b"]"  # type: ignore[arg-type]
-    return map(FIELDS, DECODER.decode(joined))
+    return map(FIELDS, MANY(joined(records)))
+
+
+def joined(records: Records) -> bytes:
+    """All values as one JSON array."""
+    return b"[" + b",".join(records.values) + b"]"  # type: ignore[arg-type]
 
 
 def parse(batch: Batch, _state: State, _now: int) -> Sequence[Output]:
     """The raw job."""
     if batch.records:
-        DECODER.decode(b"[" + b",".join(Records.of(batch.records).values) + b"]")  # type: ignore[arg-type]
+        MANY(joined(Records.of(batch.records)))
     return ()
 
 
