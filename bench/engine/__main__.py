@@ -78,7 +78,7 @@ def measure(todo: list[Case], rows: Rows, runs: int, shrink: int) -> int:
                     continue
                 rows.add(case, run)
                 shown = {k: run[k] for k in ("events_per_s", "cpu_us_per_event", "peak_mb", "load")}
-                print(f"    {shown} restored {run.get('restore_entries_per_s')}/s", flush=True)
+                print(f"    {shown} restored {run.get('restore_records_per_s')}/s", flush=True)
     return len(failures)
 
 

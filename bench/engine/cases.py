@@ -23,7 +23,7 @@ ROOT = HERE.parents[1]
 VENV = ROOT / ".cache" / "bench-venv"
 LOCK = HERE / "requirements.lock"
 
-FAST, MANY, MIDDLE, SLOW, SLOWEST = 3_000_000, 2_000_000, 400_000, 150_000, 40_000
+FAST, MANY, MIDDLE, SLOW, SLOWEST = 3_000_000, 1_500_000, 300_000, 120_000, 30_000
 """Events of a case: enough for a steady span at its speed. MANY is for 200,000 keys."""
 
 OURS = {"BACKBEAT_FLUSH_RECORDS": "20000", "BACKBEAT_FLUSH_INTERVAL": "0.5"}
@@ -72,7 +72,7 @@ def cases() -> list[Case]:
         _ours("raw", ""),
         Case("aiokafka", "raw"),
         Case("kafka-streams", "raw"),
-        Case("faust", "raw", events=SLOW),
+        Case("faust", "raw", events=SLOW // 2),
         Case("quix", "raw", events=MIDDLE),
         Case("bytewax", "raw", events=FAST),
     ]

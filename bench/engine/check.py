@@ -72,8 +72,8 @@ class Found:
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
         self.totals = dataset.empty()
-        self.entries: set[bytes] = set()
-        """Keys of the changelog that still have a value: what a restart reads into memory."""
+        self.records = 0
+        """Of the changelog, tombstones too: what a restart reads."""
 
     def take(self, cells: Iterator[Cell]) -> None:
         """Each cell replaces what was known of it."""
@@ -101,7 +101,7 @@ def check_file(dataset: Dataset, path: Path) -> None:
 
 
 async def check_changelog(bootstrap: str, dataset: Dataset, named: str, decode: Decode) -> int:
-    """Compare the changelogs whose names contain ``named``; how many entries they hold now.
+    """Compare the changelogs whose names contain ``named``; how many records they hold.
 
     Raises RunError if a window differs.
     """
@@ -118,7 +118,7 @@ async def check_changelog(bootstrap: str, dataset: Dataset, named: str, decode: 
     finally:
         await consumer.stop()
     found.compare()
-    return len(found.entries)
+    return found.records
 
 
 async def _read(consumer: Any, tps: list[TopicPartition], found: Found, decode: Decode) -> None:
@@ -127,14 +127,12 @@ async def _read(consumer: Any, tps: list[TopicPartition], found: Found, decode: 
         raise RunError(msg)
     consumer.assign(tps)
     await consumer.seek_to_beginning(*tps)
-    waiting, entries = set(tps), found.entries
+    waiting = set(tps)
     while waiting:
         for records in (await consumer.getmany(timeout_ms=100)).values():
+            found.records += len(records)
             for record in records:
-                if record.value is None:
-                    entries.discard(record.key)
-                else:
-                    entries.add(record.key)
+                if record.value is not None:
                     found.take(decode(record.key, record.value))
         for tp in list(waiting):
             end = consumer.highwater(tp)

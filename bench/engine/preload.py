@@ -41,9 +41,12 @@ HEAD = struct.Struct("<BI")
 def batch_file(dataset: Dataset, folder: Path = CACHE) -> Path:
     """The data set's record batches, lz4, made if they are not there yet."""
     code = hashlib.sha256(Path(source.__file__).read_bytes() + Path(__file__).read_bytes())
-    path = folder / f"{dataset.topic}-{dataset.seed}-{code.hexdigest()[:8]}.batches"
+    stem = f"{dataset.topic}-{dataset.seed}-"
+    path = folder / f"{stem}{code.hexdigest()[:8]}.batches"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
+        for outdated in folder.glob(f"{stem}*"):
+            outdated.unlink()
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
             for partition, batch in _batches(dataset):

@@ -38,7 +38,7 @@ def summed_up(case: Case, each: list[dict[str, Any]]) -> dict[str, Any]:
 
 FIGURES = (
     "events_per_s", "cpu_us_per_event", "broker_us_per_event", "seconds", "peak_mb", "load",
-    "start_s", "restore_s", "restore_entries", "restore_entries_per_s",
+    "start_s", "restore_s", "restore_records", "restore_records_per_s",
 )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ class Rows:
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     lines = [
-        "| job | keys | system | events/s (worst) | CPU µs/event | broker µs/event | peak MB | restored entries/s | load |",
+        "| job | keys | system | events/s (worst) | CPU µs/event | broker µs/event | peak MB | restored records/s | load |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -100,7 +100,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             job, f"{row['keys']:,}" if row["keys"] else "simulated", system,
             f"{row['events_per_s']:,} ({row['events_per_s_worst']:,})",
             shown(row["cpu_us_per_event"]), shown(row["broker_us_per_event"]), shown(row["peak_mb"]),
-            shown(row["restore_entries_per_s"]), shown(row["load"]),
+            shown(row["restore_records_per_s"]), shown(row["load"]),
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -144,9 +144,9 @@ def _run(case: Case, dataset: Dataset, broker: Any, folder: Path) -> dict[str, A
         "seconds": rounded(speed.seconds), "peak_mb": rounded(peak), "start_s": rounded(start),
     }  # fmt: skip
     if case.job == "windowed":
-        entries = _check(case, dataset, broker.bootstrap, group, folder)
+        records = _check(case, dataset, broker.bootstrap, group, folder)
         if case.restores:
-            run |= _restore(case, env, progress, folder, start, entries)
+            run |= _restore(case, env, progress, folder, start, records)
     return run
 
 
@@ -159,7 +159,7 @@ def _check(case: Case, dataset: Dataset, bootstrap: str, group: str, folder: Pat
 
 
 def _restore(
-    case: Case, env: dict[str, str], progress: Progress, folder: Path, start: float, entries: int
+    case: Case, env: dict[str, str], progress: Progress, folder: Path, start: float, records: int
 ) -> dict[str, Any]:
     """Start once more, nothing kept on disk; what it takes longer than with no state is restoring."""
     for name in ("state", "data"):
@@ -167,7 +167,7 @@ def _restore(
     (folder / "status").unlink(missing_ok=True)
     with Process(command(case), env, folder / "again.log") as worker:
         again = worker.wait_ready(progress)
-    rate = rounded(entries / (again - start)) if again - start > 0.2 else None
+    rate = rounded(records / (again - start)) if again - start > 0.2 else None
     return {
-        "restore_s": rounded(again), "restore_entries": entries, "restore_entries_per_s": rate,
+        "restore_s": rounded(again), "restore_records": records, "restore_records_per_s": rate,
     }  # fmt: skip

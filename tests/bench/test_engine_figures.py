@@ -113,7 +113,7 @@ def test_a_row_is_the_median_of_its_runs_and_the_worst(tmp_path):
     )
     assert (row["events_per_s"], row["events_per_s_worst"]) == (250, 100)
     assert row["restore_s"] == 2.5
-    assert row["restore_entries_per_s"] is None
+    assert row["restore_records_per_s"] is None
 
 
 def test_a_stopped_bench_goes_on_with_the_runs_it_has(tmp_path):
