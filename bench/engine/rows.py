@@ -88,8 +88,8 @@ class Rows:
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     lines = [
-        "| job | keys | system | events/s (worst) | CPU µs/event | broker µs/event | peak MB | restored records/s | load |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| job | keys | system | events/s (worst) | CPU µs/event | broker µs/event | peak MB | restored records/s | load | runs |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         system = " ".join(filter(None, [row["system"], row["variant"].replace("_", "-")]))
@@ -100,7 +100,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             job, f"{row['keys']:,}" if row["keys"] else "simulated", system,
             f"{row['events_per_s']:,} ({row['events_per_s_worst']:,})",
             shown(row["cpu_us_per_event"]), shown(row["broker_us_per_event"]), shown(row["peak_mb"]),
-            shown(row["restore_records_per_s"]), shown(row["load"]),
+            shown(row["restore_records_per_s"]), shown(row["load"]), str(row["runs"]),
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

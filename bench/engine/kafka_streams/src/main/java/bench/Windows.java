@@ -17,14 +17,17 @@ import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.producer.ProducerConfig;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
+import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.kstream.Consumed;
+import org.apache.kafka.streams.kstream.Grouped;
 import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.TimeWindows;
 import org.apache.kafka.streams.state.BuiltInDslStoreSuppliers;
+import org.apache.kafka.streams.state.WindowStore;
 
 /** The jobs of the bench in Kafka Streams: raw (parse) and windowed (count and sum by key, 10 s). */
 public final class Windows {
@@ -62,6 +65,11 @@ public final class Windows {
         });
   }
 
+  /** Whether a cache gathers a key's changes between commits; it pays where keys come again soon. */
+  private static boolean cached() {
+    return !"0".equals(System.getenv("BENCH_CACHE"));
+  }
+
   private static StreamsBuilder topology(boolean windowed, String topic, String field) {
     StreamsBuilder builder = new StreamsBuilder();
     KStream<byte[], Long> values =
@@ -77,20 +85,19 @@ public final class Windows {
       return builder;
     }
     Duration size = Duration.ofSeconds(10);
+    Materialized<byte[], long[], WindowStore<Bytes, byte[]>> store =
+        Materialized.<byte[], long[], WindowStore<Bytes, byte[]>>as("windows")
+            .withStoreType(BuiltInDslStoreSuppliers.IN_MEMORY)
+            .withKeySerde(Serdes.ByteArray())
+            .withValueSerde(totals())
+            .withRetention(Duration.ofSeconds(30));
     values
-        .groupByKey(org.apache.kafka.streams.kstream.Grouped.with(Serdes.ByteArray(), Serdes.Long()))
+        .groupByKey(Grouped.with(Serdes.ByteArray(), Serdes.Long()))
         .windowedBy(TimeWindows.ofSizeAndGrace(size, size))
         .aggregate(
             () -> new long[2],
             (key, value, pair) -> new long[] {pair[0] + 1, pair[1] + value},
-            Materialized.<byte[], long[], org.apache.kafka.streams.state.WindowStore<
-                    org.apache.kafka.common.utils.Bytes, byte[]>>
-                as("windows")
-                .withStoreType(BuiltInDslStoreSuppliers.IN_MEMORY)
-                .withKeySerde(Serdes.ByteArray())
-                .withValueSerde(totals())
-                .withRetention(Duration.ofSeconds(30))
-                .withCachingEnabled());
+            cached() ? store.withCachingEnabled() : store.withCachingDisabled());
     return builder;
   }
 
