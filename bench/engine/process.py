@@ -113,15 +113,15 @@ class Process:
         """The exit code, or None while it runs."""
         return self._process.poll()
 
-    def stop(self, within: float = 60) -> None:
-        """SIGTERM, and wait; raises RunError if it does not end."""
-        if self.ended() is None:
+    def stop(self, *, ask: bool = True, within: float = 60) -> None:
+        """SIGTERM, unless it ends by itself, and wait; raises RunError if it does not end."""
+        if ask and self.ended() is None:
             self._process.terminate()
         try:
             self._process.wait(within)
         except subprocess.TimeoutExpired:
             self.kill()
-            msg = f"it did not stop within {within:.0f} s of SIGTERM\n{self.tail()}"
+            msg = f"it did not stop within {within:.0f} s\n{self.tail()}"
             raise RunError(msg) from None
 
     def kill(self) -> None:

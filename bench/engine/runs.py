@@ -135,7 +135,7 @@ def _run(case: Case, dataset: Dataset, broker: Any, folder: Path) -> dict[str, A
     with Process(command(case), env, folder / "worker.log") as worker:
         start = worker.wait_ready(progress)
         samples, peak = worker.watch(progress, dataset.events, broker.pid, every)
-        worker.stop()
+        worker.stop(ask=case.system != "bytewax")  # which ends with its input
     speed = figures(samples, dataset.events)
     run: dict[str, Any] = {
         "events": dataset.events, "events_per_s": rounded(speed.events_per_s),
