@@ -47,9 +47,10 @@ docs: $(VENV)/.dev ## write the generated parts of the docs anew
 demo: $(VENV)/.runtime ## the whole system on this machine, in one command (stop with Ctrl-C)
 	$(RUN) -m cli up $(ARGS)
 
-lock: $(VENV)/bin/uv ## resolve pyproject.toml into the two locks (UPGRADE=--upgrade takes newer versions)
+lock: $(VENV)/bin/uv ## resolve pyproject.toml into the locks (UPGRADE=--upgrade takes newer versions)
 	$(LOCK) --group setup pyproject.toml -o requirements.lock
 	$(LOCK) --group setup --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(LOCK) --group bench -o bench/engine/requirements.lock
 
 clean: ## remove .venv and what tools leave; the cache of test servers stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
