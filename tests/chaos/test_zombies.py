@@ -78,7 +78,7 @@ def test_zombie_inside_a_transaction(scenario, broker, trial_on, point):
 
 @pytest.mark.chaos(long=3_000_000, quick=60_000)
 def test_zombie_with_compaction(scenario, broker, trial_on):
-    """As `zombie`, and the changelog is compacted before the thaw and again at the end; then a worker
+    """As `zombie`, and the changelog is compacted before the thaw, and on and on after it; then a worker
     with nothing on disk restores from what is left and goes on.
 
     The cleaner keeps the last record of a key in log order: one stale write would stay for good.
