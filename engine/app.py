@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from engine.broker import BrokerKind, ensure_topics, probe
 from engine.chunk import ChunkSchema
-from engine.exits import leave_now
+from engine.exits import EXIT_CODE, leave_now
 from engine.flush import Flush
 from engine.follower import Follower
 from engine.global_store import GlobalStore
@@ -135,8 +135,8 @@ class Engine:
         except Exception as exc:  # noqa: BLE001 - a hint that could not be given
             log.warning("offsets not committed (the changelog has them): %s", exc)
 
-    async def drain(self) -> None:
-        """Fold and flush what has been read; bounded."""
+    async def drain(self) -> bool:
+        """Fold and flush what has been read; bounded. Whether all of it was."""
         for step in self.steps.values():
             for partition in step.partitions.values():
                 partition.max_buffered = 0  # closes the gate
@@ -146,6 +146,7 @@ class Engine:
             with suppress(TimeoutError):
                 await asyncio.wait_for(step.idle.wait(), max(0.01, deadline - time.monotonic()))
         await self.commit()
+        return all(step.idle.is_set() for step in self.steps.values())
 
     def status(self) -> dict[str, Any]:
         """What ``/health/ready`` and ``/health/live`` are made of."""
@@ -285,13 +286,20 @@ class EngineApp(faust.App):
             await self.engine.commit()
 
     async def stop(self) -> None:
-        """Flush what has been read, then stop; bounded by a timer that ends the process."""
+        """Flush what has been read, then stop; bounded by a timer that ends the process.
+
+        Once all is flushed nothing can be lost, and the timer ends the process with code 0: a client
+        in a rebalance waits for the whole group.
+        """
         if not getattr(self, "_stopping", False):
             self._stopping = True
-            guard = threading.Timer(SHUTDOWN_SECONDS, leave_now, ["stopping took too long"])
-            guard.daemon = True
-            guard.start()
-            await self.engine.drain()
+            began = time.monotonic()
+            guard = _leave_after(SHUTDOWN_SECONDS, "stopping took too long", EXIT_CODE)
+            if await self.engine.drain():
+                guard.cancel()
+                left = SHUTDOWN_SECONDS - (time.monotonic() - began)
+                _leave_after(left, "all is flushed; the clients did not end in time", 0)
+            self.rebalancing = False  # Faust's fetcher would take the stop for one, and crash
         await super().stop()
 
     async def on_shutdown(self) -> None:
@@ -339,6 +347,13 @@ def make_flush(settings: Settings, io: IoThread, kind: BrokerKind) -> Flush:
         raise ConfigurationError(msg)
     transactions = kind == "kafka" and settings.flush != "plain"
     return Flush(settings, io, transactions=transactions, idempotent=kind == "kafka")
+
+
+def _leave_after(seconds: float, reason: str, code: int) -> threading.Timer:
+    guard = threading.Timer(max(0.1, seconds), leave_now, [reason, None, code])
+    guard.daemon = True
+    guard.start()
+    return guard
 
 
 def _numbers(tps: set[TP]) -> dict[str, list[int]]:

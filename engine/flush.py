@@ -190,7 +190,10 @@ class _TransactionalWriter:
             async with asyncio.timeout(self._settings.flush_deadline):
                 return await self._commit(grouped, offset, now)
         except ProducerFenced as exc:
-            msg = "another worker has taken the partition over (this one is fenced)"
+            msg = (
+                "this worker is fenced: another one has taken the partition over, or the transaction "
+                f"was open for longer than {self._settings.session_timeout:g} s"
+            )
             raise FencedError(msg) from exc
 
     async def _commit(

@@ -175,6 +175,8 @@ def check_factory(place: str) -> None:
 def check_module(module: str, words: list[str]) -> None:
     """The module is there, and its parser has the options."""
     found = importlib.util.find_spec(module)
+    if found is not None and found.submodule_search_locations:
+        found = importlib.util.find_spec(f"{module}.__main__")
     assert found is not None, f"there is no module {module}"
     assert found.origin is not None
     source = Path(found.origin).read_text()

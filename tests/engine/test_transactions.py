@@ -132,7 +132,7 @@ async def test_a_worker_that_wakes_up_writes_nothing(flush):
     old = await flush.open_writer()
     await old.write(outputs(b"1"), [(b"x", b"1")], 1, 0)
     new = await flush.open_writer()
-    with pytest.raises(FencedError, match="taken the partition over"):
+    with pytest.raises(FencedError, match="fenced: another one has taken"):
         await old.write(outputs(b"stale"), [(b"x", b"stale")], 9, 0)
     await new.write(outputs(b"2"), [(b"x", b"2")], 2, 0)
     assert await readable(flush, "windows") == [b"1", b"2"]
