@@ -206,6 +206,9 @@ class Trial:
 
     def dismiss(self, worker: ChaosWorker) -> float:
         """Stop a worker for good with SIGTERM, which it must follow; how many seconds it took."""
+        self.wait(
+            lambda: worker.is_up, f"{worker.label} up"
+        )  # its supervisor may just have started it
         began = time.monotonic()
         code = self.remove(worker, signal.SIGTERM)
         assert code == 0, f"{worker.label} left with {code}\n{worker.tail()}"
