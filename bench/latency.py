@@ -6,7 +6,7 @@ Plays come at R a second in real time; every third slice fails, another third ev
 and resolving (the shipped rule ``playback-errors``). For every version of an alert two spans end when a reader of the topic
 ``alerts`` has it: from the acknowledgement of the first play whose event time lets the deciding window close (its
 end + 10 s lateness), and, as the total, from the window's end itself. Baseline in the same run: an acknowledged
-play read back from ``plays`` by a reader of its own.
+play read back from ``plays`` by a reader of its own. The worker's CPU over the run is given as a share of a core.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -25,7 +26,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
-from bench.machine import about
+from bench.machine import about, cpu_seconds
 from models.records import Alert, decode_alert
 from tests.support.kafka import KafkaServer
 from tests.support.tansu import TansuServer
@@ -162,8 +163,14 @@ def main() -> None:
         env = {"BACKBEAT_BROKER": broker.url, "BACKBEAT_ROLES": "ingest,windows,alerts"}
         with Worker("faust_app", folder, **env) as worker:
             worker.wait_ready(90)
+            assert worker.process is not None
+            used, began = cpu_seconds(worker.process.pid), time.monotonic()
             spans = asyncio.run(run(broker.bootstrap, args.rate, args.seconds))
-    result = {**about(), "broker": args.broker, "rate": args.rate, "spans": spans}
+            used = cpu_seconds(worker.process.pid) - used
+            share = round(100 * used / (time.monotonic() - began), 1)
+    load = round(os.getloadavg()[0], 1)
+    result = {**about(), "broker": args.broker, "rate": args.rate, "load": load,
+              "worker_percent_of_a_core": share, "spans": spans}  # fmt: skip
     print(json.dumps(result, indent=2))
     if args.json:
         args.json.write_text(json.dumps(result, indent=2) + "\n")
