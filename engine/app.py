@@ -293,14 +293,22 @@ class EngineApp(faust.App):
         """
         if not getattr(self, "_stopping", False):
             self._stopping = True
+            self.rebalancing = False
             began = time.monotonic()
             guard = _leave_after(SHUTDOWN_SECONDS, "stopping took too long", EXIT_CODE)
             if await self.engine.drain():
                 guard.cancel()
                 left = SHUTDOWN_SECONDS - (time.monotonic() - began)
                 _leave_after(left, "all is flushed; the clients did not end in time", 0)
-            self.rebalancing = False  # Faust's fetcher would take the stop for one, and crash
         await super().stop()
+
+    def on_rebalance_start(self) -> None:
+        """Once it stops, a rebalance is the others' business.
+
+        Faust's fetcher would take its own end for a restart because of it, and crash.
+        """
+        if not getattr(self, "_stopping", False):
+            super().on_rebalance_start()
 
     async def on_shutdown(self) -> None:
         """Disconnect what the engine connected."""
