@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 
 from engine.exits import leave_now
 from engine.flush import MAX_BATCH_BYTES
-from engine.partition import Partition
+from engine.partition import UNKNOWN_END, Partition
 from engine.work import Work
 from models.errors import FencedError
 from models.flow import TIMERS, Fold, Output, Record
@@ -31,6 +31,7 @@ async def finish(step: Step, work: Work) -> None:
     """Flush a batch, or isolate what broke its fold. Returns when done, or does not return."""
     partition = work.partition
     if partition.revoked:
+        partition.changelog_end = UNKNOWN_END  # what the fold did is in the state, and not flushed
         return
     where = f"{step.topic}[{partition.tp.partition}]"
     try:

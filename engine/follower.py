@@ -100,13 +100,15 @@ class Follower(ConsumerRebalanceListener):
         """Nothing to do: offsets are committed with every handling."""
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
-        """Continue where the store says, where it does."""
+        """Continue where the store says, where it does; nothing is handed out before it has."""
         if self._positions is None:
             return
+        self._consumer.pause(*assigned)
         known = await self._retrying(self._positions)
         for tp in assigned:
             if (offset := known.get((tp.topic, tp.partition))) is not None:
                 self._consumer.seek(tp, offset)
+        self._consumer.resume(*assigned)
 
     async def _run(self) -> None:
         if self._prepare is not None:

@@ -293,31 +293,24 @@ class ChunkConsumer(faust_driver.Consumer):
         if tp in consumer.assignment():
             consumer.seek(TopicPartition(tp.topic, tp.partition), offset)
 
-    def position_of(self, tp: TP) -> int | None:
-        """Where aiokafka will read ``tp`` next, without asking the broker; None if unassigned."""
-        subscription = self._thread._ensure_consumer()._subscription.subscription
-        assignment = subscription.assignment if subscription is not None else None
-        if assignment is None or tp not in assignment.tps:
-            return None
-        state = assignment.state_value(tp)
-        return state.position if state is not None and state.has_valid_position else None
-
     def highwater_of(self, tp: TP) -> int | None:
         """The partition's end as the last fetch told it; None before one."""
         consumer = self._thread._ensure_consumer()
         return consumer.highwater(tp) if tp in consumer.assignment() else None
 
     async def is_member(self, generation: int) -> bool:
-        """Whether the group still counts us to this generation; asks the broker."""
+        """Whether the group still counts us to this generation; asks the broker.
+
+        A broker that does not answer has not thrown us out: the producers' fencing decides then.
+        """
         found: bool = await self._thread.call_thread(self._is_member_now, generation)
         return found
 
     async def _is_member_now(self, generation: int) -> bool:
         coordinator = self._thread._ensure_consumer()._coordinator
-        if coordinator.generation != generation:
-            return False
-        alive: bool = await coordinator._do_heartbeat()
-        return alive and coordinator.generation == generation
+        if coordinator.generation == generation:
+            await coordinator._do_heartbeat()  # takes the generation away if we are out
+        return bool(coordinator.generation == generation)
 
     def stable_of(self, tp: TP) -> int | None:
         """The partition's last stable offset as the last fetch told it; None before one."""

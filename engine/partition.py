@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from engine.flush import Writer
 
 
+UNKNOWN_END = -1
+"""The changelog's end where this state is not what the changelog holds."""
+
+
 class Partition:
     """Between assignment and revocation; made anew each time.
 
@@ -34,7 +38,6 @@ class Partition:
         watermark: Callable[[State], int | None] | None = None,
     ) -> None:
         self.tp = tp
-        self.specs = specs
         self.max_buffered = max_buffered
         self._watermark = watermark
         self.state = PartitionState(specs)
@@ -55,7 +58,7 @@ class Partition:
         self.restore_seconds = 0.0
         self.flush_seconds = 0.0
         self.writer: Writer | None = None
-        self.changelog_end = -1
+        self.changelog_end = UNKNOWN_END
         self.finishing: asyncio.Task[None] | None = None
 
     @property
@@ -151,6 +154,11 @@ class Partition:
         """Whether a timer has come due."""
         timers = self.state.stores[TIMERS]
         return bool(timers) and min(dict.values(timers)) <= now
+
+    @property
+    def is_as_flushed(self) -> bool:
+        """Whether its state is exactly what its changelog holds up to ``changelog_end``."""
+        return self.ready and self.changelog_end != UNKNOWN_END and not self.state.is_dirty
 
     def status(self) -> dict[str, object]:
         """What the health page says of it."""

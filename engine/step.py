@@ -130,15 +130,17 @@ class Step:
         await self.engine.seek(partition.tp, partition.position)
 
     def _skip_truncated(self, partition: Partition, chunk: Chunk) -> None:
-        lost = chunk.start - partition.position
-        self.engine.metrics.truncated.labels(self.source).inc(lost)
-        log.error(
-            "source %s[%s] is truncated: records %d to %d are gone, going on at %d",
-            self.topic, partition.tp.partition, partition.position, chunk.start, chunk.start,
-        )  # fmt: skip
+        self._say_truncated(partition, partition.position, chunk.start)
         partition.position = chunk.start
         partition.accept(chunk)
         self._wake.set()
+
+    def _say_truncated(self, partition: Partition, wanted: int, first: int) -> None:
+        self.engine.metrics.truncated.labels(self.source).inc(first - wanted)
+        log.error(
+            "source %s[%s] is truncated: records %d to %d are gone, going on at %d",
+            self.topic, partition.tp.partition, wanted, first, first,
+        )  # fmt: skip
 
     # -- choosing work ----------------------------------------------------------------------
 
@@ -267,11 +269,7 @@ class Step:
         state = partition.state
         start = state.meta.next_offset if state.meta else first
         if start < first:
-            self.engine.metrics.truncated.labels(self.source).inc(first - start)
-            log.error(
-                "source %s[%s] is truncated: records %d to %d are gone, going on at %d",
-                self.topic, partition.tp.partition, start, first, first,
-            )  # fmt: skip
+            self._say_truncated(partition, start, first)
             start = first
         partition.position = partition.next_offset = start
         await self.engine.seek(partition.tp, start)
@@ -295,7 +293,8 @@ class Step:
         if flushes := [p.finishing for p in gone.values() if p.finishing is not None]:
             await asyncio.wait(flushes)
         for number, partition in gone.items():
-            if partition.ready and not partition.state.is_dirty and partition.changelog_end >= 0:
+            partition.buffer.clear()
+            if partition.is_as_flushed:
                 self._kept[number] = partition
         await self.close_writers(gone.values())
 

@@ -138,6 +138,24 @@ async def test_the_second_failure_needs_no_changelog():
     assert bed.reloads == 1
 
 
+async def test_a_state_that_a_failed_fold_has_touched_is_not_kept():
+    """Given up before it was undone, it must be read again, though no key counts as changed."""
+
+    def fold(batch, state, now):
+        for values in state["lists"].values():
+            values.append(99)
+        raise ValueError
+
+    bed = Bed()
+    await bed.run(folding(()), records(range(3)))
+    bed.partition.ready = True
+    assert bed.partition.is_as_flushed
+    bed.partition.revoked = True
+    await bed.run(fold, records([3]))
+    assert not bed.partition.state.is_dirty
+    assert not bed.partition.is_as_flushed
+
+
 async def test_a_dead_letter_says_what_broke_and_where():
     bed = Bed()
     await bed.run(folding({1}), records(range(3)))
