@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from models.asyncapi import asyncapi_document
 from models.config import format_duration
@@ -53,7 +53,8 @@ def topics_page(partitions: int) -> str:
     ]
     for t in TOPICS.values():
         clean = "compact" if t.retention is None else f"delete, {format_duration(t.retention)}"
-        schema = f"`{t.schema.__name__}` ({t.encoding})" if t.schema else "JSON"
+        types = [f"`{kind.__name__}`" for kind in get_args(t.schema) or (t.schema,) if kind]
+        schema = f"{', '.join(types)} ({t.encoding})" if types else "JSON"
         key = t.key.replace("|", "\\|")
         lines.append(f"| `{t.name}` | {t.role} | `{key}` | {clean} | {schema} | {t.about} |")
     lines += [

@@ -14,8 +14,7 @@ ACTIONS = {"in": "send", "inner": "receive", "out": "receive", "table": "receive
 
 def asyncapi_document(version: str, partitions: int) -> dict[str, Any]:
     """An AsyncAPI 3.0 document of every topic: key, schema, partitions, clean-up policy."""
-    types = [t.schema for t in TOPICS.values() if t.schema is not None]
-    _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    schemas, _ = _schemas()
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -38,6 +37,18 @@ def asyncapi_document(version: str, partitions: int) -> dict[str, Any]:
             "schemas": schemas,
         },
     }
+
+
+def _schemas() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Schemas by name, and the payload of each topic that has one."""
+    topics = [t for t in TOPICS.values() if t.schema is not None]
+    payloads, schemas = msgspec.json.schema_components(
+        [t.schema for t in topics], ref_template="#/components/schemas/{name}"
+    )
+    for payload in payloads:
+        if "discriminator" in payload:  # OpenAPI's form; AsyncAPI wants the property alone
+            payload["discriminator"] = payload["discriminator"]["propertyName"]
+    return schemas, dict(zip((t.name for t in topics), payloads, strict=True))
 
 
 def _channel(topic: Topic, partitions: int) -> dict[str, Any]:
@@ -63,9 +74,7 @@ def _configuration(topic: Topic) -> dict[str, Any]:
 
 
 def _message(topic: Topic) -> dict[str, Any]:
-    payload: dict[str, Any] = {"type": "object"}
-    if topic.schema is not None:
-        payload = {"$ref": f"#/components/schemas/{topic.schema.__name__}"}
+    _, payloads = _schemas()
     return {
         "name": topic.name,
         "contentType": f"application/{topic.encoding}",
@@ -76,6 +85,6 @@ def _message(topic: Topic) -> dict[str, Any]:
                 h: {"type": "string"} for h in (STREAM_HEADER, EVENT_ID_HEADER, ALERT_ID_HEADER)
             },
         },
-        "payload": payload,
+        "payload": payloads.get(topic.name, {"type": "object"}),
         "bindings": {"kafka": {"key": {"type": "string", "description": topic.key}}},
     }

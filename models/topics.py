@@ -6,9 +6,9 @@ The worker creates topics from it and checks them at start, the AsyncAPI documen
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from models import events, records
+from models import events, learning, records
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -25,7 +25,7 @@ class Topic(NamedTuple):
     name: str
     role: Literal["in", "inner", "out", "table"]
     key: str
-    schema: type | None
+    schema: Any
     about: str
     encoding: Literal["json", "msgpack"] = "json"
     retention: int | None = None
@@ -73,8 +73,9 @@ TOPICS: dict[str, Topic] = {
         Topic("rules", "table", "tenant:rule", None, "Rules as users saved them."),
         Topic("silences", "table", "tenant:silence", None, "Silences."),
         Topic("receivers", "table", "tenant:receiver", None, "Receivers of notifications."),
-        Topic("labels", "table", "tenant:label", None, "Judgements of alerts and windows."),
-        Topic("models", "table", "tenant:model", None, "Detector models and their states."),
+        Topic("labels", "table", "tenant:label", learning.Label, "Judgements of alerts and windows."),
+        Topic("models", "table", "tenant:id", learning.Learning,
+              "Models, what they have learned, roll-backs, and how shadows compare."),
     )
 }  # fmt: skip
 

@@ -1,0 +1,138 @@
+"""What is known of models and of judgements about them: records of the topics ``models`` and ``labels``.
+
+Apart from :mod:`models.records` because these are written by people and jobs, not by the flow of
+events. Wire format: JSON, tagged by ``type``; times are epoch milliseconds, UTC. Fields are only ever
+added, with a default.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+State = Literal["candidate", "shadow", "active", "retired"]
+Kind = Literal["detector", "forecaster", "segmenter"]
+
+
+class Selector(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which series a model is for; every given field must match, globs allowed.
+
+    ``name``: a measure of plays (``error_rate``) or a metric's name. ``tags``: tag to glob; a series
+    without the tag does not match. ``stream``: of which stream.
+    """
+
+    name: str = "*"
+    tags: dict[str, str] = {}
+    stream: str = "live"
+
+
+class Model(msgspec.Struct, frozen=True, omit_defaults=True, tag="model"):
+    """One version of a model: its specification, where it comes from, and its state.
+
+    Key ``tenant:<id>``; the latest record of an id counts. ``id`` is ``name.version`` of the family
+    (``errors-in-fr.3``); of a family at most one is active, so promoting one retires the other.
+    ``spec`` is what :func:`ml.registry.create` (or its like for the kind) takes; ``features`` the
+    version of the pipeline it was trained with. ``metrics`` are the training's figures by name.
+    ``sha256`` is over ``tenant``, ``id``, ``kind``, ``selector``, ``spec``, ``features``, ``data_*`` and
+    the states of its series, in canonical form: what was trained cannot be exchanged unseen.
+    """
+
+    tenant: str
+    id: str
+    family: str
+    version: int
+    kind: Kind
+    selector: Selector
+    spec: dict[str, str | float | int | bool]
+    state: State
+    created_by: str
+    created_at: int
+    sha256: str
+    features: str = ""
+    parent: str = ""
+    data_from: int | None = None
+    data_until: int | None = None
+    metrics: dict[str, float] = {}
+    changed_by: str = ""
+    changed_at: int = 0
+    reason: str = ""
+
+
+class ModelState(msgspec.Struct, frozen=True, omit_defaults=True, tag="state"):
+    """What a model has learned of one series. Key ``tenant:<model>:<size>:<series>``.
+
+    ``body`` is the detector's own ``dump()``; ``sha256`` is of the body, hex.
+    """
+
+    tenant: str
+    model: str
+    series: str
+    size: int
+    at: int
+    body: bytes
+    sha256: str
+
+
+class Rollback(msgspec.Struct, frozen=True, omit_defaults=True, tag="rollback"):
+    """Put the models of these series back to what they had learned before a moment.
+
+    Key ``tenant:rollback:<id>``. Each worker applies each one once, from its own snapshots: the newest
+    not after ``before``.
+    """
+
+    tenant: str
+    id: str
+    selector: Selector
+    before: int
+    by: str
+    at: int
+    reason: str = ""
+
+
+class ShadowReport(msgspec.Struct, frozen=True, omit_defaults=True, tag="report"):
+    """How a shadow compares with the active model, as one partition of the windows step sees it.
+
+    Key ``tenant:report:<model>:<partition>``. Counts since the shadow began; ``both``/``active``/
+    ``shadow`` are windows at or above ``threshold`` by both, by the active one only, by the shadow
+    only. ``since``/``until`` are event times.
+    """
+
+    tenant: str
+    model: str
+    against: str
+    partition: int
+    since: int
+    until: int
+    windows: int
+    both: int
+    active: int
+    shadow: int
+    threshold: float
+
+
+class Label(msgspec.Struct, frozen=True, omit_defaults=True, tag="label"):
+    """A person's judgement of a stretch of a series. Key ``tenant:<id>`` on the topic ``labels``.
+
+    ``verdict``: ``true`` (something was wrong), ``false`` (nothing was), ``expected`` (known cause, do
+    not alert). ``series`` is a series key; ``alert`` the alert it was said of, if any.
+    """
+
+    tenant: str
+    id: str
+    series: str
+    since: int
+    until: int
+    verdict: Literal["true", "false", "expected"]
+    author: str
+    at: int
+    reason: str = ""
+    alert: str = ""
+    rule: str = ""
+    detector: str = ""
+
+
+Learning = Model | ModelState | Rollback | ShadowReport
+
+decode_learning = msgspec.json.Decoder(Learning).decode
+decode_label = msgspec.json.Decoder(Label).decode
