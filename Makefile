@@ -51,6 +51,7 @@ lock: $(VENV)/bin/uv ## resolve pyproject.toml into the locks (UPGRADE=--upgrade
 	$(LOCK) --group setup pyproject.toml -o requirements.lock
 	$(LOCK) --group setup --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	$(LOCK) --group bench -o bench/engine/requirements.lock
+	$(LOCK) --group bench-forecast -o bench/forecast/requirements.lock
 
 clean: ## remove .venv and what tools leave; the cache of test servers stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
