@@ -73,7 +73,8 @@ class KeyedStore(dict[str, Any]):
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """As ``dict.update``, remembering every key; the quick way to assign many."""
-        new = dict(*args, **kwargs)
+        plain = len(args) == 1 and not kwargs and type(args[0]) is dict
+        new = args[0] if plain else dict(*args, **kwargs)
         self.dirty.update(new)
         super().update(new)
 
@@ -254,14 +255,14 @@ class PartitionState:
 def _changes(
     name: str, store: KeyedStore, encode: Callable[[Any], bytes]
 ) -> list[tuple[bytes, bytes | None]]:
-    prefix = f"{name}\x00"
+    # A changelog entry per changed key: loops in C, for of many keys this is what a flush costs.
+    prefix = f"{name}\x00".__add__
     deleted = [key for key in store.dirty if key not in store]
-    changed = store.dirty.difference(deleted) if deleted else store.dirty
-    get = partial(dict.__getitem__, store)
-    changes: list[tuple[bytes, bytes | None]] = [
-        (f"{prefix}{key}".encode(), encode(get(key))) for key in changed
-    ]
-    changes += [(f"{prefix}{key}".encode(), None) for key in deleted]
+    changed = list(store.dirty.difference(deleted) if deleted else store.dirty)
+    keys = map(str.encode, map(prefix, changed))
+    values = map(encode, map(partial(dict.__getitem__, store), changed))
+    changes: list[tuple[bytes, bytes | None]] = list(zip(keys, values, strict=True))
+    changes += [(prefix(key).encode(), None) for key in deleted]
     return changes
 
 
