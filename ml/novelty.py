@@ -124,7 +124,7 @@ class NoveltyDetector(base.AnomalyDetector):
         self._level, self._variation = judged.quantities[2:4]
         self._profile.learn(value, at)
         low, high = self._band.limits()
-        self._shape.learn(value, (value > high) - (value < low) if not settling else 0)
+        self._shape.learn(value, (value > high) - (value < low) if not settling else 0, low, high)
         self._band.learn(value)
         if seen >= self.min_n_samples:
             self._tail.learn(judged.total)
@@ -166,7 +166,7 @@ class NoveltyDetector(base.AnomalyDetector):
             detector._seen, detector._weight = int(seen), float(weight)
             detector._level, detector._variation = float(level), float(variation)
             detector._band = Band(float(band[0]), float(band[1]), int(band[2]), bool(band[3]))
-            detector._shape = Shape(int(shape[0]), float(shape[1]))
+            detector._shape = Shape.load(shape)
             detector._profile, detector._tail = Profile.load(profile), Tail.load(tail)
             detector._contexts = [
                 Context.load(c, buckets) for c, buckets in zip(contexts, _BUCKETS, strict=True)
