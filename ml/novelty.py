@@ -14,10 +14,10 @@ from __future__ import annotations
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
-from river import base
 
 from ml.band import Band
-from ml.context import Context
+from ml.context import Context, grown
+from ml.estimator import SeriesEstimator
 from ml.profile import Profile
 from ml.protocol import Verdict, finite
 from ml.rate import Rate, spans, width
@@ -39,11 +39,6 @@ hours of the day and of the week usually bring."""
 
 _BUCKETS = (1, 8, 1, 1, 1, 1, 1)
 _BUCKET_MS = 10_800_000
-_HALF_LIFE = 5_000
-GROWTH = 2.0 ** (1 / _HALF_LIFE)
-"""Counts are forgotten by letting new visits weigh more."""
-
-MAX_WEIGHT = 2.0**16
 LEVEL_RATE = 0.1
 TRUST = 150
 """Points after which half of a surprise is believed: the young are surprised by everything."""
@@ -63,7 +58,7 @@ class _Judged(NamedTuple):
     total: float
 
 
-class NoveltyDetector(base.AnomalyDetector):
+class NoveltyDetector(SeriesEstimator):
     """Online detector of one series; see :class:`ml.protocol.Detector`.
 
     ``score`` is the mean over the contexts of their surprise, in deviations: below 1 nearly
@@ -130,19 +125,7 @@ class NoveltyDetector(base.AnomalyDetector):
             self._tail.learn(judged.total)
         self._last = None
         self._seen += 1
-        self._weight *= GROWTH
-        if self._weight > MAX_WEIGHT:
-            for context in self._contexts:
-                context.age(self._weight)
-            self._weight = 1.0
-
-    def score_one(self, x: dict[Any, Any]) -> float:
-        """River's form of :meth:`score`: 0.0 while learning."""
-        return self.score(x["value"], x["at"]).score or 0.0
-
-    def learn_one(self, x: dict[Any, Any]) -> None:
-        """River's form of :meth:`learn`."""
-        self.learn(x["value"], x["at"])
+        self._weight = grown(weight, self._contexts)
 
     def dump(self) -> bytes:
         """The state, msgpack: about 2 KB, at most 3 KB."""
