@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from agents import verdicts
 from alerts import rulestate
 from alerts.conditions import advance
 from alerts.rules import Rule
@@ -124,13 +125,7 @@ class RuleJudge:
             if detector is None:
                 detector = detectors[measure] = registry.create(self._detector)
             verdict = detector.score(value.value, window.start)
-            judged[measure] = replace(
-                value,
-                score=verdict.score,
-                low=verdict.low,
-                high=verdict.high,
-                learning=verdict.score is None,
-            )
+            judged[measure] = verdicts.judged(value, verdict)
             if learns:
                 detector.learn(value.value, window.start)
         if learns:
@@ -140,7 +135,7 @@ class RuleJudge:
     def _rescore(self, window: Window, previous: Mapping[str, Value] | None) -> dict[str, Value]:
         if previous is None:
             return window.values
-        return {m: _with_band(v, previous.get(m)) for m, v in window.values.items()}
+        return {m: verdicts.rejudged(v, previous.get(m)) for m, v in window.values.items()}
 
     def _findings(self, window: Window, state: State) -> list[Finding]:
         key = _key(window.group, window.stream, window.size)
@@ -176,15 +171,6 @@ def _key(group: str, stream: str, size: int) -> str:
 def series_key(group: str, measure: str) -> str:
     """The key of one measure of a group instance."""
     return parse_group(group).series_key(measure)
-
-
-def _with_band(value: Value, first: Value | None) -> Value:
-    if first is None or value.value is None:
-        return value
-    score = first.score
-    if score is not None and first.low is not None and first.high is not None:
-        score = 0.0 if first.low <= value.value <= first.high else score
-    return replace(value, score=score, low=first.low, high=first.high, learning=first.learning)
 
 
 def _output(finding: Finding) -> Output:
