@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from agents import verdicts
+from agents.detectors import SPECIAL, DetectorChoice
 from alerts import rulestate
 from alerts.conditions import advance
 from alerts.rules import Rule
@@ -80,15 +81,16 @@ class RuleJudge:
 
     A detector scores every window and learns from those that do not overlap (a sliding window
     repeats most of the one before). It learns from first publications only; a revision keeps the
-    band of the first one, and scores 0 if its value is now inside that band.
+    band of the first one, and scores 0 if its value is now inside that band. On a special day
+    windows are judged, and learned, by detectors of that kind of day.
     """
 
     def __init__(
-        self, book: RuleBook, sizes: Iterable[int], detector: str = registry.DEFAULT
+        self, book: RuleBook, sizes: Iterable[int], choice: DetectorChoice | None = None
     ) -> None:
         self._book = book
         self._sizes = frozenset(sizes)
-        self._detector = detector
+        self._choice = choice or DetectorChoice()
 
     def __call__(
         self,
@@ -109,11 +111,14 @@ class RuleJudge:
     def forget(self, group: str, stream: str, size: int, state: State) -> None:
         """The group instance was dropped: so are its detectors and what its rules remember."""
         for window_size in self._sizes | {size}:
+            key = _key(group, stream, window_size)
+            state[DETECTORS].pop(key + SPECIAL, None)
             for store in (DETECTORS, RULES):
-                state[store].pop(_key(group, stream, window_size), None)
+                state[store].pop(key, None)
 
     def _score(self, window: Window, state: State) -> dict[str, Value]:
-        key = _key(window.group, window.stream, window.size)
+        day = self._choice.day(window)
+        key = _key(window.group, window.stream, window.size) + (SPECIAL if day else "")
         detectors = state[DETECTORS].get(key) or {}
         learns = window.start % window.size == 0
         judged = {}
@@ -121,9 +126,9 @@ class RuleJudge:
             if value.value is None:
                 judged[measure] = value
                 continue
-            detector = detectors.get(measure)
-            if detector is None:
-                detector = detectors[measure] = registry.create(self._detector)
+            name = f"{day}/{measure}" if day else measure
+            detector = self._choice.choose(window.group, measure, detectors.get(name))
+            detectors[name] = detector
             verdict = detector.score(value.value, window.start)
             judged[measure] = verdicts.judged(value, verdict)
             if learns:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 
 from agents import alerts, ingest, notify, sinks, windows
+from agents.detectors import DetectorChoice
 from agents.journal import Journal
 from agents.judging import RuleBook, RuleJudge
 from alerts.delivery import Backoff
@@ -66,7 +67,8 @@ def create_app(settings: Settings) -> EngineApp:
         )
     if "windows" in settings.roles:
         saved = app.global_store("rules", rule_from_json)
-        judge = RuleJudge(RuleBook(rules, saved), (w.size for w in series.windows))
+        choice = DetectorChoice(series.detectors, series.calendar)
+        judge = RuleJudge(RuleBook(rules, saved), (w.size for w in series.windows), choice)
         windows.declare(
             app,
             WindowsConfig(series=series, sources=sources, counters=count, budget=WINDOWS_AT_ONCE),
