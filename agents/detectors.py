@@ -58,6 +58,10 @@ class DetectorChoice:
             return present
         return _make(spec)
 
+    def configured(self, group: str, measure: str) -> Detector:
+        """A new detector of a series."""
+        return _make(self._spec_of(group, measure))
+
     def _find(self, group: str, measure: str) -> DetectorSpec:
         key = parse_group(group)
         for spec in self._specs:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from agents import alerts, ingest, notify, sinks, windows
 from agents.detectors import DetectorChoice
 from agents.journal import Journal
-from agents.judging import RuleBook, RuleJudge
+from agents.judging import Models, RuleBook, RuleJudge
 from alerts.delivery import Backoff
 from alerts.incidents import IncidentConfig
 from alerts.receivers import Receiver as Sender
@@ -21,6 +21,7 @@ from alerts.receivers.webhook import WebhookReceiver
 from alerts.rules import Receiver, load_rules, rule_from_json
 from engine import EngineApp
 from models.config import load_series_config
+from models.learning import decode_learning
 from models.logs import logging_config
 from models.settings import Settings
 from models.topics import TOPICS
@@ -68,7 +69,9 @@ def create_app(settings: Settings) -> EngineApp:
     if "windows" in settings.roles:
         saved = app.global_store("rules", rule_from_json)
         choice = DetectorChoice(series.detectors, series.calendar)
-        judge = RuleJudge(RuleBook(rules, saved), (w.size for w in series.windows), choice)
+        models = Models(app.global_store("models", decode_learning), count, choice)
+        sizes = (w.size for w in series.windows)
+        judge = RuleJudge(RuleBook(rules, saved), sizes, choice, models)
         windows.declare(
             app,
             WindowsConfig(series=series, sources=sources, counters=count, budget=WINDOWS_AT_ONCE),

@@ -14,12 +14,20 @@ _LEAST = 0.05
 """The least share that is told."""
 
 
-def judged(value: Value, verdict: Verdict) -> Value:
-    """The value with score and band; what a surprise looks like only where it is remarkable."""
+def judged(value: Value, verdict: Verdict, model: str = "") -> Value:
+    """The value with score and band; what a surprise looks like only where it is remarkable.
+
+    ``model`` is the id of the model that gave the verdict, "" for the configured detector.
+    """
     score = verdict.score
     if score is None or score < REMARKABLE:
         return replace(
-            value, score=score, low=verdict.low, high=verdict.high, learning=score is None
+            value,
+            score=score,
+            low=verdict.low,
+            high=verdict.high,
+            learning=score is None,
+            model=model,
         )
     tail = verdict.tail
     return replace(
@@ -27,6 +35,7 @@ def judged(value: Value, verdict: Verdict) -> Value:
         score=score,
         low=verdict.low,
         high=verdict.high,
+        model=model,
         shape=verdict.shape,
         tail=None if tail is None else float(f"{tail:.2g}"),
         contributions=shares(verdict.contributions, score),
@@ -45,13 +54,16 @@ def rejudged(value: Value, first: Value | None) -> Value:
         return value
     score, low, high = first.score, first.low, first.high
     if score is not None and low is not None and high is not None and low <= value.value <= high:
-        return replace(value, score=0.0, low=low, high=high, learning=first.learning)
+        return replace(
+            value, score=0.0, low=low, high=high, learning=first.learning, model=first.model
+        )
     return replace(
         value,
         score=score,
         low=low,
         high=high,
         learning=first.learning,
+        model=first.model,
         shape=first.shape,
         tail=first.tail,
         contributions=first.contributions,

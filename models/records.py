@@ -72,9 +72,10 @@ class Value(msgspec.Struct, omit_defaults=True, gc=False):
     ``value`` None: no data (a gauge's gap, a ratio of nothing). ``weight`` is what the value rests
     on (the denominator, the number of samples). ``score`` is the detector's surprise, None while
     it is learning or where none runs; ``low`` and ``high`` are the band it expected; ``learning``
-    is said, not hidden. From a score of :data:`REMARKABLE` on, ``shape`` is one of :data:`SHAPES`,
-    ``tail`` the share of the series' own past surprises that were as large, and ``contributions``
-    the shares of the score by context, the largest three first.
+    is said, not hidden. ``model`` is the id of the model that judged it, "" for the configured one.
+    From a score of :data:`REMARKABLE` on, ``shape`` is one of :data:`SHAPES`, ``tail`` the share of
+    the series' own past surprises that were as large, and ``contributions`` the shares of the score
+    by context, the largest three first.
     """
 
     value: float | None = None
@@ -89,6 +90,7 @@ class Value(msgspec.Struct, omit_defaults=True, gc=False):
     shape: str = ""
     tail: float | None = None
     contributions: dict[str, float] = {}
+    model: str = ""
 
 
 class Window(msgspec.Struct, omit_defaults=True, gc=False):
@@ -132,7 +134,7 @@ class Finding(msgspec.Struct, omit_defaults=True, gc=False):
     tenant: str
     rule: str
     rule_version: str
-    kind: Literal["threshold", "anomaly", "absence"]
+    kind: Literal["threshold", "anomaly", "absence", "drift"]
     state: Literal["pending", "firing", "resolved", "retracted"]
     series: str
     stream: str

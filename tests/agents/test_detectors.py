@@ -161,7 +161,7 @@ class TestSpecialDays:
         assert held["holiday/plays"].dump() == state[DETECTORS][key]["holiday/plays"].dump()
 
         RuleJudge(RuleBook([]), [TEN]).forget("demo|all{}", "live", TEN, state)
-        assert state == {DETECTORS: {}, RULES: {}}
+        assert not any(state.values())
 
     def test_ordinary_and_special_detectors_of_a_series_stay_small(self):
         _, state = run(1, TEN, CALENDAR)
