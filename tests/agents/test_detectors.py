@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.detectors import SPECIAL, DetectorChoice
-from agents.judging import DETECTORS, JUDGE_STORES, RULES, RuleBook, RuleJudge
+from agents.judging import DETECTORS, JUDGE_STORES, RuleBook, RuleJudge
 from bench.special_days import CALENDAR, HOLIDAYS, HOUR, alarms, epoch, is_found, run
 from ml import registry
 from models.config import parse_series_config
