@@ -22,9 +22,9 @@ SWEPT_AT_ONCE = 20_000
 """Old keys deleted in one batch at most: each is a tombstone in its flush."""
 
 
-def home(play: Play) -> str:
-    """The key that a play's record is partitioned by."""
-    return routes.listener_key(play.tenant_id, play.listener_id)
+def homes(plays: Sequence[Play]) -> list[str]:
+    """The keys that plays' records are partitioned by: ``routes.listener_key`` of each."""
+    return [f"{play.tenant_id}:{play.listener_id}" for play in plays]
 
 
 def fold(taken: Taken[Play], turn: Turn) -> list[Output]:
