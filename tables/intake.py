@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from models.config import SeriesConfig
 from models.decoding import dead_letter
@@ -137,8 +137,13 @@ class Taken(NamedTuple, Generic[E]):
 
     def only(self, flags: Sequence[bool]) -> Taken[E]:
         """Those of the events that are flagged."""
-        columns = (list(compress(column, flags)) for column in self[:4])
-        return Taken(*columns, self.records)
+        return Taken(
+            list(compress(self.events, flags)),
+            list(compress(self.homes, flags)),
+            list(compress(self.streams, flags)),
+            list(compress(self.places, flags)),
+            self.records,
+        )
 
 
 class Stretch(NamedTuple, Generic[E]):
@@ -210,9 +215,7 @@ def take(
     return _without_duplicates(taken, turn), outputs
 
 
-def _refused(
-    stretch: Stretch[E], streams: Sequence[str], turn: Turn
-) -> dict[int, Output]:
+def _refused(stretch: Stretch[E], streams: Sequence[str], turn: Turn) -> dict[int, Output]:
     """The dead letters of what is no event that can be folded, by its place."""
     config, tenants = turn.config, turn.config.tenants
     stamps = _stamps(stretch.records, turn.now)
@@ -299,12 +302,13 @@ def _forwarded(taken: Taken[E], turn: Turn) -> dict[int, Output]:
     That is: they are there, they were moved before (their new place is right, whatever we think), or
     they are so long that they might not fit a record with one more header.
     """
-    batch, moved = turn.batch, {}
+    batch = turn.batch
+    moved: dict[int, Output] = {}
     targets = routes.partitions_of(taken.homes, turn.config.sources)
     for place, key, target in zip(taken.places, taken.homes, targets, strict=True):
         if target == batch.partition:
             continue
-        record = taken.records[place]
+        record: Record = taken.records[place]
         if len(record.value or b"") > MAX_FORWARDED_BYTES:
             continue
         if header(record.headers, FORWARDED_HEADER) is not None:
@@ -337,12 +341,12 @@ def _without_duplicates(taken: Taken[E], turn: Turn) -> Taken[E]:
     return taken
 
 
-def by_stream(taken: Taken[E]) -> Mapping[tuple[str, str], list[int]]:
+def by_stream(taken: Taken[E]) -> Mapping[tuple[str, str], Sequence[int]]:
     """The places of the events of each (tenant, stream)."""
-    keys = [(e.tenant_id, stream) for e, stream in zip(taken.events, taken.streams, strict=True)]
-    found: dict[tuple[str, str], list[int]] = {key: [] for key in keys}
+    keys = list(zip([event.tenant_id for event in taken.events], taken.streams, strict=True))
+    found: dict[tuple[str, str], list[int]] = {key: [] for key in dict.fromkeys(keys)}
     if len(found) == 1:
-        return {keys[0]: list(range(len(keys)))}
+        return {keys[0]: range(len(keys))}
     for place, key in enumerate(keys):
         found[key].append(place)
     return found
