@@ -36,6 +36,8 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True, tag="model"):
     version of the pipeline it was trained with. ``metrics`` are the training's figures by name.
     ``sha256`` is over ``tenant``, ``id``, ``kind``, ``selector``, ``spec``, ``features``, ``data_*`` and
     the states of its series, in canonical form: what was trained cannot be exchanged unseen.
+    ``states`` is how many states belong to it. ``activated_at`` is when it last became active (0:
+    never), ``replaced`` the model that its promotion retired. :mod:`ml.life` makes and changes these.
     """
 
     tenant: str
@@ -57,6 +59,9 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True, tag="model"):
     changed_by: str = ""
     changed_at: int = 0
     reason: str = ""
+    states: int = 0
+    activated_at: int = 0
+    replaced: str = ""
 
 
 class ModelState(msgspec.Struct, frozen=True, omit_defaults=True, tag="state"):
@@ -111,6 +116,22 @@ class ShadowReport(msgspec.Struct, frozen=True, omit_defaults=True, tag="report"
     threshold: float
 
 
+class Change(msgspec.Struct, frozen=True, omit_defaults=True, tag="change"):
+    """Who changed what, when and why. Key ``tenant`` on the topic ``audit``; never rewritten.
+
+    ``what`` is the kind of thing and its id (``model errors-in-fr.3``, ``rollback 7f``); ``was`` and
+    ``now`` are its states, ``was`` "" for a new one.
+    """
+
+    tenant: str
+    what: str
+    was: str
+    now: str
+    by: str
+    at: int
+    reason: str = ""
+
+
 class Label(msgspec.Struct, frozen=True, omit_defaults=True, tag="label"):
     """A person's judgement of a stretch of a series. Key ``tenant:<id>`` on the topic ``labels``.
 
@@ -133,6 +154,20 @@ class Label(msgspec.Struct, frozen=True, omit_defaults=True, tag="label"):
 
 
 Learning = Model | ModelState | Rollback | ShadowReport
+
+
+def key_of(record: Learning) -> bytes:
+    """The key of a record on the topic ``models``: the latest record of a key counts."""
+    if isinstance(record, Model):
+        rest = record.id
+    elif isinstance(record, ModelState):
+        rest = f"{record.model}:{record.size}:{record.series}"
+    elif isinstance(record, Rollback):
+        rest = f"rollback:{record.id}"
+    else:
+        rest = f"report:{record.model}:{record.partition}"
+    return f"{record.tenant}:{rest}".encode()
+
 
 decode_learning = msgspec.json.Decoder(Learning).decode
 decode_label = msgspec.json.Decoder(Label).decode

@@ -76,6 +76,8 @@ TOPICS: dict[str, Topic] = {
         Topic("labels", "table", "tenant:label", learning.Label, "Judgements of alerts and windows."),
         Topic("models", "table", "tenant:id", learning.Learning,
               "Models, what they have learned, roll-backs, and how shadows compare."),
+        Topic("audit", "out", "tenant", learning.Change,
+              "Who changed which model, when and why.", retention=3_650 * DAY),
     )
 }  # fmt: skip
 
