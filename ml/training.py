@@ -1,0 +1,162 @@
+"""Training a detector over stored history, a series at a time.
+
+A detector judges every value before it learns it, so one pass gives both what it has learned and how
+it would have done. Pure; a caller may stop between the steps that the generator yields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from ml import registry
+from ml.labels import USUAL, Claim, quality
+from ml.protocol import Detector
+from models.errors import ConfigurationError
+from models.learning import Label
+
+WEEK = 604_800_000
+STEP = 500
+"""Values between two places where a training can be stopped: some ten milliseconds."""
+
+Spec = Mapping[str, str | float | int | bool]
+
+
+class History(NamedTuple):
+    """The windows of one series that do not overlap: (start in epoch ms, finite value), oldest first.
+
+    ``size`` is that of the windows in ms.
+    """
+
+    series: str
+    size: int
+    points: Sequence[tuple[int, float]]
+
+
+class Learned(NamedTuple):
+    """What came of one series. ``body`` is the detector's state after the point that starts ``at``.
+
+    ``judged`` are the points with a score; ``findings`` the stretches in which every score was at or
+    above the threshold.
+    """
+
+    history: History
+    at: int
+    body: bytes
+    judged: int
+    findings: list[Claim]
+
+
+class Summary(NamedTuple):
+    """The figures of a whole training, and the span of its data (epoch ms, half-open)."""
+
+    metrics: dict[str, float]
+    data_from: int
+    data_until: int
+
+
+class _Arguments(msgspec.Struct, forbid_unknown_fields=True):
+    """What :func:`ml.registry.create` takes."""
+
+    name: str = registry.DEFAULT
+    direction: str = "any"
+    minimum: float = 0.0
+
+
+def create(spec: Spec) -> Detector:
+    """A new detector of a specification: the arguments of :func:`ml.registry.create` by name.
+
+    Raises:
+        ConfigurationError: an argument that it does not take, or takes otherwise.
+    """
+    try:
+        given = msgspec.convert(dict(spec), _Arguments)
+    except msgspec.ValidationError as exc:
+        msg = f"a detector takes name, direction and minimum, not {dict(spec)}: {exc}"
+        raise ConfigurationError(msg) from exc
+    return registry.create(given.name, given.direction, given.minimum)
+
+
+def train(spec: Spec, history: History, threshold: float = USUAL) -> Generator[int, None, Learned]:
+    """Judge and learn one series; yields the number of points done, returns what was learned.
+
+    Raises:
+        ConfigurationError: the specification cannot be used, or there are no points.
+    """
+    if not history.points:
+        msg = f"series {history.series} has no values to learn from"
+        raise ConfigurationError(msg)
+    detector = create(spec)
+    name = detector.name.partition("/")[0]
+    judged, findings = 0, list[Claim]()
+    begun: int | None = None
+    end = at = history.points[0][0]
+    for number, (at, value) in enumerate(history.points, 1):
+        score = detector.score(value, at).score
+        detector.learn(value, at)
+        judged += score is not None
+        loud = score is not None and score >= threshold
+        if begun is not None and (not loud or at > end):
+            findings.append(Claim(history.series, begun, end, detector=name))
+            begun = None
+        if loud:
+            begun = at if begun is None else begun
+        end = at + history.size
+        if number % STEP == 0:
+            yield number
+    if begun is not None:
+        findings.append(Claim(history.series, begun, end, detector=name))
+    return Learned(history, at, detector.dump(), judged, findings)
+
+
+def summarise(
+    learned: Sequence[Learned], labels: Iterable[Label] = (), threshold: float = USUAL
+) -> Summary:
+    """The figures of a training: at least one series.
+
+    ``findings_per_week`` is the mean over the series, ``findings_per_week_most`` the worst of them;
+    a week is one of judged windows. ``share_learning`` is the share of windows without a score.
+    ``precision`` and ``recall`` are there where labels of these series within the data allow them.
+    """
+    points = sum(len(one.history.points) for one in learned)
+    judged = sum(one.judged for one in learned)
+    rates = [_per_week(one) for one in learned]
+    since = min(one.history.points[0][0] for one in learned)
+    until = max(one.at + one.history.size for one in learned)
+    metrics = {
+        "series": float(len(learned)),
+        "points": float(points),
+        "threshold": threshold,
+        "share_learning": 1.0 - judged / points,
+        "findings_per_week": sum(rates) / len(rates),
+        "findings_per_week_most": max(rates),
+    }
+    return Summary(metrics | _against_labels(learned, labels), since, until)
+
+
+def _against_labels(learned: Sequence[Learned], labels: Iterable[Label]) -> dict[str, float]:
+    spans = {
+        one.history.series: (one.history.points[0][0], one.at + one.history.size) for one in learned
+    }
+    own = []
+    for label in labels:
+        span = spans.get(label.series)
+        if span is not None and label.since < span[1] and span[0] < label.until:
+            own.append(label)
+    if not own:
+        return {}
+    found = quality((claim for one in learned for claim in one.findings), own)
+    figures = {
+        "labels": float(len(own)),
+        "precision": found.precision,
+        "recall": found.recall,
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _per_week(one: Learned) -> float:
+    """Findings in a week of judged windows; 0 where none was judged."""
+    weeks = one.judged * one.history.size / WEEK
+    return len(one.findings) / weeks if weeks else 0.0
