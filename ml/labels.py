@@ -151,7 +151,7 @@ def threshold_for(series: str, labels: Iterable[Label], usual: float = USUAL) ->
         said.append(f"{lost} with a score below {LOWEST * usual:g} left out: that is noise")
     if not said:
         return Threshold(usual, f"usual threshold {usual:g}: no label of the series has a score")
-    return Threshold(value, f"{value:.4g} instead of {usual:g}: {'; '.join(said)}")
+    return Threshold(value, f"{value:.4g} (usually {usual:g}): {'; '.join(said)}")
 
 
 def _count(things: Sequence[object], noun: str) -> str:

@@ -65,18 +65,33 @@ class _Arguments(msgspec.Struct, forbid_unknown_fields=True):
     minimum: float = 0.0
 
 
+def complete(spec: Spec) -> dict[str, str | float | int | bool]:
+    """The specification with the detector's name, whatever the default becomes.
+
+    Raises:
+        ConfigurationError: an argument that :func:`ml.registry.create` does not take, or otherwise.
+    """
+    name = _arguments(spec).name
+    create(spec)
+    return {**spec, "name": name}
+
+
 def create(spec: Spec) -> Detector:
     """A new detector of a specification: the arguments of :func:`ml.registry.create` by name.
 
     Raises:
         ConfigurationError: an argument that it does not take, or takes otherwise.
     """
+    given = _arguments(spec)
+    return registry.create(given.name, given.direction, given.minimum)
+
+
+def _arguments(spec: Spec) -> _Arguments:
     try:
-        given = msgspec.convert(dict(spec), _Arguments)
+        return msgspec.convert(dict(spec), _Arguments)
     except msgspec.ValidationError as exc:
         msg = f"a detector takes name, direction and minimum, not {dict(spec)}: {exc}"
         raise ConfigurationError(msg) from exc
-    return registry.create(given.name, given.direction, given.minimum)
 
 
 def train(spec: Spec, history: History, threshold: float = USUAL) -> Generator[int, None, Learned]:
