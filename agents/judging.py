@@ -5,6 +5,7 @@ It stands here because only the edges may know both ``ml`` and ``alerts``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -12,6 +13,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from agents.modelbook import Counters, ModelBook
+from agents.snapshots import SNAPSHOTS
+from agents.succession import Succession
+from agents.trials import COMPARISONS, Trials
 from alerts import rulestate
 from alerts.conditions import advance
 from alerts.rules import Rule
@@ -19,10 +24,13 @@ from alerts.selection import RuleIndex
 from ml import registry
 from ml.protocol import Detector
 from models.config import WindowSpec
+from models.errors import StateError
 from models.flow import Output, State, StoreSpec
 from models.records import Finding, Value, Window, to_json
 from models.topics import ALERT_ID_HEADER, STREAM_HEADER
 from storage.series_rows import parse_group
+
+log = logging.getLogger("backbeat.models")
 
 DETECTORS = "detectors"
 RULES = "rules"
@@ -48,11 +56,32 @@ def _dump(detector: Detector) -> bytes:
     return detector.dump()
 
 
+def _load(state: bytes) -> Detector:
+    """A detector of another version is refused, and begins anew: it must not stop the worker."""
+    try:
+        return registry.load(state)
+    except StateError as exc:
+        log.error("detector begins anew: %s", exc)  # noqa: TRY400
+        return registry.create()
+
+
 JUDGE_STORES = (
-    _stored(_dump, registry.load, DETECTORS),
+    _stored(_dump, _load, DETECTORS),
     _stored(rulestate.encode, rulestate.decode, RULES),
+    SNAPSHOTS,
+    COMPARISONS,
 )
-"""One entry per group instance, stream and window size: what is judged together is dropped together."""
+"""Of detectors and rules one entry per group instance, stream and window size: what is judged together
+is dropped together."""
+
+
+class Models:
+    """The models' part in judging: what is in force before a window, what it brought after."""
+
+    def __init__(self, records: Any, counters: Counters, detector: str = registry.DEFAULT) -> None:
+        book = ModelBook(records, counters)
+        self.succession = Succession(book, counters, series_key, detector)
+        self.trials = Trials(book, counters, series_key)
 
 
 class RuleBook:
@@ -83,11 +112,16 @@ class RuleJudge:
     """
 
     def __init__(
-        self, book: RuleBook, sizes: Iterable[int], detector: str = registry.DEFAULT
+        self,
+        book: RuleBook,
+        sizes: Iterable[int],
+        detector: str = registry.DEFAULT,
+        models: Models | None = None,
     ) -> None:
         self._book = book
         self._sizes = frozenset(sizes)
         self._detector = detector
+        self._models = models
 
     def __call__(
         self,
@@ -97,24 +131,32 @@ class RuleJudge:
         previous: Mapping[str, Value] | None = None,
     ) -> tuple[Window, list[Output]]:
         """The window with scores and bands, and the findings it brings."""
+        told: list[Output] = []
         if spec.detect:
             judged = (
-                self._rescore(window, previous) if window.revision else self._score(window, state)
+                self._rescore(window, previous)
+                if window.revision
+                else self._score(window, state, told)
             )
             window = replace(window, values=judged)
         findings = self._findings(window, state)
-        return window, [_output(finding) for finding in findings]
+        return window, [*(_output(finding) for finding in findings), *told]
 
     def forget(self, group: str, stream: str, size: int, state: State) -> None:
         """The group instance was dropped: so are its detectors and what its rules remember."""
         for window_size in self._sizes | {size}:
+            key = _key(group, stream, window_size)
+            if self._models is not None:
+                self._models.succession.forget(key, state[DETECTORS].get(key) or {}, state)
             for store in (DETECTORS, RULES):
-                state[store].pop(_key(group, stream, window_size), None)
+                state[store].pop(key, None)
 
-    def _score(self, window: Window, state: State) -> dict[str, Value]:
+    def _score(self, window: Window, state: State, told: list[Output]) -> dict[str, Value]:
         key = _key(window.group, window.stream, window.size)
         detectors = state[DETECTORS].get(key) or {}
         learns = window.start % window.size == 0
+        models = self._models
+        moved = models is not None and models.succession.arrange(key, window, detectors, state)
         judged = {}
         for measure, value in window.values.items():
             if value.value is None:
@@ -130,11 +172,15 @@ class RuleJudge:
                 low=verdict.low,
                 high=verdict.high,
                 learning=verdict.score is None,
+                model=getattr(detector, "model", ""),
             )
             if learns:
                 detector.learn(value.value, window.start)
-        if learns:
+        if learns or moved:
             state[DETECTORS][key] = detectors
+        if learns and models is not None:
+            models.succession.snapshot(key, window, detectors, state)
+            told += models.trials.outputs(window, detectors, state)
         return judged
 
     def _rescore(self, window: Window, previous: Mapping[str, Value] | None) -> dict[str, Value]:

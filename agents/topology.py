@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from agents import alerts, ingest, notify, sinks, windows
 from agents.journal import Journal
-from agents.judging import RuleBook, RuleJudge
+from agents.judging import Models, RuleBook, RuleJudge
 from alerts.delivery import Backoff
 from alerts.incidents import IncidentConfig
 from alerts.receivers import Receiver as Sender
@@ -20,6 +20,7 @@ from alerts.receivers.webhook import WebhookReceiver
 from alerts.rules import Receiver, load_rules, rule_from_json
 from engine import EngineApp
 from models.config import load_series_config
+from models.learning import decode_learning
 from models.logs import logging_config
 from models.settings import Settings
 from models.topics import TOPICS
@@ -66,7 +67,9 @@ def create_app(settings: Settings) -> EngineApp:
         )
     if "windows" in settings.roles:
         saved = app.global_store("rules", rule_from_json)
-        judge = RuleJudge(RuleBook(rules, saved), (w.size for w in series.windows))
+        models = Models(app.global_store("models", decode_learning), count)
+        sizes = (w.size for w in series.windows)
+        judge = RuleJudge(RuleBook(rules, saved), sizes, models=models)
         windows.declare(
             app,
             WindowsConfig(series=series, sources=sources, counters=count, budget=WINDOWS_AT_ONCE),

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from ml import specs
 from models.errors import ConfigurationError, StateError
 from models.learning import Change, Kind, Model, ModelState, Selector, State
 
@@ -74,16 +75,7 @@ def verify(model: Model, states: Iterable[ModelState] = ()) -> None:
                 f"not of {model.tenant}:{model.id}"
             )
             raise StateError(msg)
-    if len(known) != model.states:
-        msg = f"model {model.id} was sealed with {model.states} states; here are {len(known)}"
-        raise StateError(msg)
-    found = _seal(model, known)
-    if found != model.sha256:
-        msg = (
-            f"model {model.id} is not what was sealed: its sha256 is {found}, its record says "
-            f"{model.sha256 or 'none'}; its selector, spec, features, data range or states were changed"
-        )
-        raise StateError(msg)
+    verify_seal(model, known)
 
 
 def verify_state(state: ModelState) -> None:
@@ -93,6 +85,21 @@ def verify_state(state: ModelState) -> None:
         msg = (
             f"state of model {state.model} for series {state.series}, windows of {state.size} ms, "
             f"was changed: its sha256 is {found}, its record says {state.sha256 or 'none'}"
+        )
+        raise StateError(msg)
+
+
+def verify_seal(model: Model, states: Iterable[ModelState] = ()) -> None:
+    """As :func:`verify`, by the states' own sha256: their bodies are not looked at."""
+    known = list(states)
+    if len(known) != model.states:
+        msg = f"model {model.id} was sealed with {model.states} states; here are {len(known)}"
+        raise StateError(msg)
+    found = _seal(model, known)
+    if found != model.sha256:
+        msg = (
+            f"model {model.id} is not what was sealed: its sha256 is {found}, its record says "
+            f"{model.sha256 or 'none'}; its selector, spec, features, data range or states were changed"
         )
         raise StateError(msg)
 
@@ -136,8 +143,26 @@ def new_version(  # noqa: PLR0913  a record's fields
 
     Raises:
         ConfigurationError: a family's name that cannot be part of a key, another kind than the
-            family's, or a parent that there is not.
+            family's, a parent that there is not, or a detector's spec that says what cannot be.
     """
+    same = _family(existing, tenant, family, kind, parent)
+    if kind == "detector":
+        specs.check(spec)
+    version = max((m.version for m in same), default=0) + 1
+    model = Model(
+        tenant=tenant, id=f"{family}.{version}", family=family, version=version, kind=kind,
+        selector=selector, spec=dict(spec), state="candidate", created_by=created_by,
+        created_at=now, sha256="", features=features, parent=parent, data_from=data_from,
+        data_until=data_until, metrics=dict(metrics or {}), changed_by=created_by, changed_at=now,
+        reason=reason,
+    )  # fmt: skip
+    return seal(model)
+
+
+def _family(
+    existing: Iterable[Model], tenant: str, family: str, kind: Kind, parent: str
+) -> list[Model]:
+    """The models of a family so far; ConfigurationError if no new version can be one of them."""
     if not _FAMILY.fullmatch(family):
         msg = f"family {family!r} cannot name models; use up to 63 of a-z, 0-9, - and _"
         raise ConfigurationError(msg)
@@ -149,30 +174,7 @@ def new_version(  # noqa: PLR0913  a record's fields
     if parent and parent not in {m.id for m in own}:
         msg = f"parent {parent!r} of a new {family} is not a model of {tenant}"
         raise ConfigurationError(msg)
-    version = max((m.version for m in same), default=0) + 1
-    return seal(
-        Model(
-            tenant=tenant,
-            id=f"{family}.{version}",
-            family=family,
-            version=version,
-            kind=kind,
-            selector=selector,
-            spec=dict(spec),
-            state="candidate",
-            created_by=created_by,
-            created_at=now,
-            sha256="",
-            features=features,
-            parent=parent,
-            data_from=data_from,
-            data_until=data_until,
-            metrics=dict(metrics or {}),
-            changed_by=created_by,
-            changed_at=now,
-            reason=reason,
-        )
-    )
+    return same
 
 
 def transition(

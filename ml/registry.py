@@ -14,6 +14,7 @@ from ml.ensemble import EnsembleDetector
 from ml.lite import LiteDetector
 from ml.novelty import NoveltyDetector
 from ml.protocol import Detector
+from ml.served import ServedDetector
 from ml.trees import HalfSpaceTreesDetector
 from models.errors import ConfigurationError, StateError
 
@@ -69,6 +70,8 @@ def load(state: bytes) -> Detector:
     name = values[0] if values else None
     if name == DirectedDetector.name:
         return DirectedDetector.load(values, load)
+    if name == ServedDetector.name:
+        return ServedDetector.load(values, load, create)
     maker = _LOAD.get(name) if isinstance(name, str) else None
     if maker is None:
         msg = f"detector state is of {name!r}; this program reads {', '.join(sorted(_LOAD))}"

@@ -95,12 +95,21 @@ class Rollback(msgspec.Struct, frozen=True, omit_defaults=True, tag="rollback"):
     reason: str = ""
 
 
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """A window that began to count as a finding: its series, its start, and for whom."""
+
+    series: str
+    at: int
+    by: Literal["both", "active", "shadow"]
+
+
 class ShadowReport(msgspec.Struct, frozen=True, omit_defaults=True, tag="report"):
     """How a shadow compares with the active model, as one partition of the windows step sees it.
 
     Key ``tenant:report:<model>:<partition>``. Counts since the shadow began; ``both``/``active``/
     ``shadow`` are windows at or above ``threshold`` by both, by the active one only, by the shadow
-    only. ``since``/``until`` are event times.
+    only. ``active_findings``/``shadow_findings`` are runs of such windows, ``marks`` the latest of
+    their beginnings, to be held against labels. ``since``/``until`` are event times.
     """
 
     tenant: str
@@ -114,6 +123,25 @@ class ShadowReport(msgspec.Struct, frozen=True, omit_defaults=True, tag="report"
     active: int
     shadow: int
     threshold: float
+    active_findings: int = 0
+    shadow_findings: int = 0
+    marks: list[Mark] = []
+
+
+class Change(msgspec.Struct, frozen=True, omit_defaults=True, tag="change"):
+    """Who changed what, when and why. Key ``tenant`` on the topic ``audit``; never rewritten.
+
+    ``what`` is the kind of thing and its id (``model errors-in-fr.3``, ``rollback 7f``); ``was`` and
+    ``now`` are its states, ``was`` "" for a new one.
+    """
+
+    tenant: str
+    what: str
+    was: str
+    now: str
+    by: str
+    at: int
+    reason: str = ""
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True, tag="change"):

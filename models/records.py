@@ -66,7 +66,7 @@ class Value(msgspec.Struct, omit_defaults=True, gc=False):
     ``value`` None: no data (a gauge's gap, a ratio of nothing). ``weight`` is what the value rests
     on (the denominator, the number of samples). ``score`` is the detector's surprise, None while
     it is learning or where none runs; ``low`` and ``high`` are the band it expected; ``learning``
-    is said, not hidden.
+    is said, not hidden. ``model`` is the id of the model that judged it, "" for the configured one.
     """
 
     value: float | None = None
@@ -78,6 +78,7 @@ class Value(msgspec.Struct, omit_defaults=True, gc=False):
     minimum: float | None = None
     maximum: float | None = None
     variance: float | None = None
+    model: str = ""
 
 
 class Window(msgspec.Struct, omit_defaults=True, gc=False):
@@ -119,7 +120,7 @@ class Finding(msgspec.Struct, omit_defaults=True, gc=False):
     tenant: str
     rule: str
     rule_version: str
-    kind: Literal["threshold", "anomaly"]
+    kind: Literal["threshold", "anomaly", "drift"]
     state: Literal["pending", "firing", "resolved", "retracted"]
     series: str
     stream: str

@@ -1,0 +1,174 @@
+"""A detector in service: the active model's, its shadows beside it, and what a rebuild needs.
+
+Only series that a model selects have one of these; all others keep a bare detector and pay nothing.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ml.drift import Drift, DriftWatch
+from ml.protocol import Detector, Verdict
+from models.errors import StateError
+
+NAME = "served/1"
+RECENT = 128
+"""Values that are kept to rebuild a detector from, 16 bytes each: four times what one learns from."""
+
+THRESHOLD = 2.0
+"""The score from which a window counts as a finding when models are compared, if a spec has none."""
+
+REFUSED = "refused"
+"""Stands for the model of a detector whose state could not be read: no model has such an id."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Compared(NamedTuple):
+    """What a shadow and the active model thought of one window that both had learned enough for.
+
+    ``active``/``shadow``: whether it is at or above the threshold; ``active_began``/
+    ``shadow_began``: and the one before was not.
+    """
+
+    model: str
+    at: int
+    threshold: float
+    active: bool
+    shadow: bool
+    active_began: bool
+    shadow_began: bool
+
+
+class Shadow:
+    """A detector that scores and learns beside the active one, and is never heard."""
+
+    __slots__ = ("active_high", "detector", "shadow_high", "threshold")
+
+    def __init__(self, detector: Detector, threshold: float = THRESHOLD) -> None:
+        self.detector = detector
+        self.threshold = threshold
+        self.active_high = self.shadow_high = False
+
+    def compare(self, model: str, active: Verdict, value: float, at: int) -> Compared | None:
+        """Score the value; None while either is learning."""
+        verdict = self.detector.score(value, at)
+        if active.score is None or verdict.score is None:
+            return None
+        before = self.active_high, self.shadow_high
+        self.active_high = active.score >= self.threshold
+        self.shadow_high = verdict.score >= self.threshold
+        return Compared(
+            model, at, self.threshold, self.active_high, self.shadow_high,
+            self.active_high and not before[0], self.shadow_high and not before[1],
+        )  # fmt: skip
+
+
+class ServedDetector:
+    """The active model's detector, with shadows that learn the same values.
+
+    ``model`` is the active model's id, "" for the configured default. ``compared`` and ``drifts``
+    collect what the last :meth:`learn` brought; whoever publishes it empties them. They are not
+    part of the state.
+    """
+
+    name = NAME
+
+    def __init__(self, model: str, active: Detector) -> None:
+        self.model = model
+        self.active = active
+        self.shadows: dict[str, Shadow] = {}
+        self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT)
+        self.drift: DriftWatch | None = None
+        self.compared: list[Compared] = []
+        self.drifts: list[Drift] = []
+        self.refused = ""
+
+    def score(self, value: float, at: int) -> Verdict:
+        """The active detector's verdict."""
+        return self.active.score(value, at)
+
+    def learn(self, value: float, at: int) -> None:
+        """Take the value in: compare first, then let all of them learn."""
+        if self.shadows or self.drift is not None:
+            verdict = self.active.score(value, at)
+            for model, shadow in self.shadows.items():
+                compared = shadow.compare(model, verdict, value, at)
+                if compared is not None:
+                    self.compared.append(compared)
+                shadow.detector.learn(value, at)
+            if self.drift is not None:
+                self.drifts += self.drift.learn(value, verdict.score, at)
+        self.active.learn(value, at)
+        self.recent.append((value, at))
+
+    def catch_up(self, detector: Detector, since: int | None = None) -> Detector:
+        """Teach a detector the kept values after ``since`` (epoch ms; None: all of them)."""
+        for value, at in self.recent:
+            if since is None or at > since:
+                detector.learn(value, at)
+        return detector
+
+    def dump(self) -> bytes:
+        """The state, msgpack: each detector's own state, and the recent values."""
+        values = array("d", [value for value, _ in self.recent])
+        times = array("q", [at for _, at in self.recent])
+        shadows = [
+            [model, s.threshold, s.active_high, s.shadow_high, s.detector.dump()]
+            for model, s in self.shadows.items()
+        ]
+        drift = None if self.drift is None else self.drift.dump()
+        return _encode([
+            NAME, self.model, self.active.dump(), shadows, values.tobytes(), times.tobytes(), drift,
+        ])  # fmt: skip
+
+    @classmethod
+    def load(
+        cls,
+        state: list[Any],
+        load_inner: Callable[[bytes], Detector],
+        fresh: Callable[[], Detector],
+    ) -> ServedDetector:
+        """The detector that was dumped; StateError if it is not one.
+
+        Where an inner state cannot be read, what can be is kept: ``refused`` says why, a shadow is
+        left out, and an active detector is a ``fresh`` one of the model :data:`REFUSED`.
+        """
+        refused = []
+
+        def read(body: bytes) -> Detector | None:
+            try:
+                return load_inner(body)
+            except StateError as exc:
+                refused.append(str(exc))
+                return None
+
+        try:
+            _, model, active, shadows, held_values, held_times, drift = state
+            detector = read(active)
+            if detector is None:
+                served = cls(REFUSED, fresh())
+            else:
+                served = cls(str(model), detector)
+            values, times = array("d"), array("q")
+            values.frombytes(held_values)
+            times.frombytes(held_times)
+            served.recent.extend(zip(values, times, strict=True))
+            for shadow_model, threshold, active_high, shadow_high, body in shadows:
+                beside = read(body)
+                if beside is None:
+                    continue
+                shadow = Shadow(beside, float(threshold))
+                shadow.active_high, shadow.shadow_high = bool(active_high), bool(shadow_high)
+                served.shadows[str(shadow_model)] = shadow
+            served.drift = None if drift is None else DriftWatch.load(drift)
+            served.refused = "; ".join(refused)
+        except (TypeError, ValueError) as exc:
+            msg = f"state of {NAME} is damaged: {exc}"
+            raise StateError(msg) from exc
+        return served

@@ -1,0 +1,70 @@
+"""What a model's ``spec`` may say of a detector, and what is made of it.
+
+name       one of registry.names(); "novelty" if it is not given
+direction  any, up, down, zero: what it speaks of
+minimum    volume below which it says nothing
+threshold  score from which a window counts when models are compared
+drift      adwin or page_hinkley: watch for drift
+retrain    with drift: "shadow" has a drift start a new version as a shadow
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ml import registry
+from ml.drift import KINDS as DRIFT_TESTS
+from ml.drift import DriftWatch
+from ml.protocol import Detector
+from ml.served import THRESHOLD
+from models.errors import ConfigurationError
+
+Spec = Mapping[str, str | float | int | bool]
+
+KEYS = ("name", "direction", "minimum", "threshold", "drift", "retrain")
+RETRAIN = "shadow"
+
+
+def check(spec: Spec) -> None:
+    """Raise ConfigurationError, naming key and value, if a spec says what nothing can be made of."""
+    unknown = sorted(spec.keys() - set(KEYS))
+    if unknown:
+        msg = f"spec has {', '.join(unknown)}; a detector's may have {', '.join(KEYS)}"
+        raise ConfigurationError(msg)
+    if spec.get("retrain", RETRAIN) != RETRAIN:
+        msg = f"retrain is {spec['retrain']!r}; it can only be {RETRAIN!r}"
+        raise ConfigurationError(msg)
+    if "retrain" in spec and "drift" not in spec:
+        msg = f"retrain needs a drift test; drift can be {' or '.join(DRIFT_TESTS)}"
+        raise ConfigurationError(msg)
+    threshold_of(spec)
+    detector_of(spec)
+    drift_of(spec)
+
+
+def detector_of(spec: Spec) -> Detector:
+    """A new detector as a spec has it. Raises ConfigurationError."""
+    return registry.create(
+        str(spec.get("name", registry.DEFAULT)),
+        str(spec.get("direction", "any")),
+        _number(spec, "minimum", 0.0),
+    )
+
+
+def threshold_of(spec: Spec) -> float:
+    """The score from which a window counts. Raises ConfigurationError."""
+    return _number(spec, "threshold", THRESHOLD)
+
+
+def drift_of(spec: Spec) -> DriftWatch | None:
+    """A new watch for drift; None where the spec asks for none. Raises ConfigurationError."""
+    kind = spec.get("drift")
+    return None if kind is None else DriftWatch(str(kind))
+
+
+def _number(spec: Spec, key: str, otherwise: float) -> float:
+    value = spec.get(key, otherwise)
+    if isinstance(value, str | bool) or not value >= 0:
+        msg = f"{key} is {value!r}; it must be a number of at least 0"
+        raise ConfigurationError(msg)
+    return float(value)
