@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
 from typing import NamedTuple
 
+from ml.served import THRESHOLD
 from models.learning import Label
 
-USUAL = 2.0
+USUAL = THRESHOLD
 """The threshold without labels: that of the rules that ship."""
 
 LOWEST = 0.5

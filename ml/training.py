@@ -6,22 +6,18 @@ it would have done. Pure; a caller may stop between the steps that the generator
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import NamedTuple
 
-import msgspec
-
-from ml import registry
-from ml.labels import USUAL, Claim, quality
-from ml.protocol import Detector
+from ml import registry, specs
+from ml.comparison import WEEK
+from ml.labels import Claim, quality
+from ml.specs import Spec
 from models.errors import ConfigurationError
 from models.learning import Label
 
-WEEK = 604_800_000
 STEP = 500
 """Values between two places where a training can be stopped: some ten milliseconds."""
-
-Spec = Mapping[str, str | float | int | bool]
 
 
 class History(NamedTuple):
@@ -57,45 +53,20 @@ class Summary(NamedTuple):
     data_until: int
 
 
-class _Arguments(msgspec.Struct, forbid_unknown_fields=True):
-    """What :func:`ml.registry.create` takes."""
-
-    name: str = registry.DEFAULT
-    direction: str = "any"
-    minimum: float = 0.0
-
-
 def complete(spec: Spec) -> dict[str, str | float | int | bool]:
     """The specification with the detector's name, whatever the default becomes.
 
     Raises:
-        ConfigurationError: an argument that :func:`ml.registry.create` does not take, or otherwise.
+        ConfigurationError: it says what nothing can be made of.
     """
-    name = _arguments(spec).name
-    create(spec)
-    return {**spec, "name": name}
+    specs.check(spec)
+    return {"name": registry.DEFAULT, **spec}
 
 
-def create(spec: Spec) -> Detector:
-    """A new detector of a specification: the arguments of :func:`ml.registry.create` by name.
-
-    Raises:
-        ConfigurationError: an argument that it does not take, or takes otherwise.
-    """
-    given = _arguments(spec)
-    return registry.create(given.name, given.direction, given.minimum)
-
-
-def _arguments(spec: Spec) -> _Arguments:
-    try:
-        return msgspec.convert(dict(spec), _Arguments)
-    except msgspec.ValidationError as exc:
-        msg = f"a detector takes name, direction and minimum, not {dict(spec)}: {exc}"
-        raise ConfigurationError(msg) from exc
-
-
-def train(spec: Spec, history: History, threshold: float = USUAL) -> Generator[int, None, Learned]:
+def train(spec: Spec, history: History) -> Generator[int, None, Learned]:
     """Judge and learn one series; yields the number of points done, returns what was learned.
+
+    Findings are counted from the specification's own threshold.
 
     Raises:
         ConfigurationError: the specification cannot be used, or there are no points.
@@ -103,8 +74,8 @@ def train(spec: Spec, history: History, threshold: float = USUAL) -> Generator[i
     if not history.points:
         msg = f"series {history.series} has no values to learn from"
         raise ConfigurationError(msg)
-    detector = create(spec)
-    name = detector.name.partition("/")[0]
+    detector, threshold = specs.detector_of(spec), specs.threshold_of(spec)
+    name = str(spec.get("name", registry.DEFAULT))
     judged, findings = 0, list[Claim]()
     begun: int | None = None
     end = at = history.points[0][0]
@@ -126,9 +97,7 @@ def train(spec: Spec, history: History, threshold: float = USUAL) -> Generator[i
     return Learned(history, at, detector.dump(), judged, findings)
 
 
-def summarise(
-    learned: Sequence[Learned], labels: Iterable[Label] = (), threshold: float = USUAL
-) -> Summary:
+def summarise(spec: Spec, learned: Sequence[Learned], labels: Iterable[Label] = ()) -> Summary:
     """The figures of a training: at least one series.
 
     ``findings_per_week`` is the mean over the series, ``findings_per_week_most`` the worst of them;
@@ -143,7 +112,7 @@ def summarise(
     metrics = {
         "series": float(len(learned)),
         "points": float(points),
-        "threshold": threshold,
+        "threshold": specs.threshold_of(spec),
         "share_learning": 1.0 - judged / points,
         "findings_per_week": sum(rates) / len(rates),
         "findings_per_week_most": max(rates),

@@ -144,22 +144,6 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, tag="change"):
     reason: str = ""
 
 
-class Change(msgspec.Struct, frozen=True, omit_defaults=True, tag="change"):
-    """Who changed what, when and why. Key ``tenant`` on the topic ``audit``; never rewritten.
-
-    ``what`` is the kind of thing and its id (``model errors-in-fr.3``, ``rollback 7f``); ``was`` and
-    ``now`` are its states, ``was`` "" for a new one.
-    """
-
-    tenant: str
-    what: str
-    was: str
-    now: str
-    by: str
-    at: int
-    reason: str = ""
-
-
 class Label(msgspec.Struct, frozen=True, omit_defaults=True, tag="label"):
     """A person's judgement of a stretch of a series. Key ``tenant:<id>`` on the topic ``labels``.
 

@@ -13,6 +13,7 @@ from api.services.history import MAX_MATCHING, exactly
 from api.services.models import Actor
 from api.services.series import own_key
 from api.services.training import Order
+from ml.comparison import compare
 from models.learning import Kind, State
 
 router = APIRouter(prefix="/api/v1/ml", tags=["models"])
@@ -38,7 +39,6 @@ async def train_model(
         selector=asked.selector.record(),
         since=asked.since or 0,
         until=actor.now if asked.until is None else asked.until,
-        threshold=asked.threshold,
         parent=asked.parent,
         labels=context.labels.all(who.tenant),
     )
@@ -81,6 +81,7 @@ async def get_model(context: Context, who: Who, model_id: str) -> schemas.ModelD
     """A model, what it has learned, whether its seal is intact, and how it does as a shadow."""
     model = context.models.model(who.tenant, model_id)
     states = context.models.states(who.tenant, model_id)
+    reports = context.models.reports(who.tenant, model_id)
     return schemas.ModelDetail(
         model=schemas.Model.model_validate(model),
         precision=model.metrics.get("precision"),
@@ -90,7 +91,7 @@ async def get_model(context: Context, who: Who, model_id: str) -> schemas.ModelD
             for s in states
         ],
         seal=context.models.check_seal(model),
-        shadows=context.models.shadows(who.tenant, model_id),
+        shadows=[schemas.Shadow.of(c) for c in compare(reports, context.labels.all(who.tenant))],
     )
 
 

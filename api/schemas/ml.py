@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from api.schemas.params import Strict
 from api.times import SizeParam, TimeParam, Timestamp
-from ml.labels import USUAL
+from ml.comparison import Comparison
 from models import learning
 from models.learning import Kind, State
 from models.records import LIVE
@@ -40,15 +40,12 @@ class TrainRequest(Strict):
     kind: Kind = "detector"
     spec: Spec = Field(
         default_factory=dict,
-        description="What the model is made of; of a detector `name`, `direction`, `minimum`.",
+        description="What the model is made of: `name`, `direction`, `minimum`, `threshold`, ...",
         examples=[{"name": "novelty", "direction": "up"}],
     )
     selector: SelectorBody
     since: TimeParam | None = Field(None, alias="from", description="Oldest window there is.")
     until: TimeParam | None = Field(None, alias="to", description="Now.")
-    threshold: FiniteFloat = Field(
-        USUAL, gt=0, le=1e6, description="Score from which the figures count a finding."
-    )
     parent: str = Field("", description="Id of the model that this one follows.")
     by: str = _BY
     reason: str = _REASON
@@ -98,7 +95,7 @@ class PredictRequest(Strict):
     model: str | None = Field(None, description="A model's id; otherwise one is made of `spec`.")
     spec: Spec = Field(
         default_factory=dict,
-        description="What the model is made of; of a detector `name`, `direction`, `minimum`.",
+        description="What the model is made of: `name`, `direction`, `minimum`, `threshold`, ...",
         examples=[{"name": "novelty", "direction": "up"}],
     )
     series: str | None = Field(
@@ -167,8 +164,28 @@ class Shadow(BaseModel):
     active_only: int
     shadow_only: int
     agreement: float = Field(description="Share of windows of which both say the same.")
-    active_per_week: float = Field(description="Windows at the threshold in a week, of all series.")
+    active_per_week: float = Field(description="Findings in a week, of all series together.")
     shadow_per_week: float
+    active_precision: float | None = Field(description="Of the latest findings, on labels.")
+    shadow_precision: float | None
+
+    @classmethod
+    def of(cls, one: Comparison) -> Self:
+        """The comparison as clients see it."""
+        return cls(
+            against=one.against,
+            since=one.since,
+            until=one.until,
+            windows=one.windows,
+            both=one.both,
+            active_only=one.active_only,
+            shadow_only=one.shadow_only,
+            agreement=one.agreement,
+            active_per_week=one.per_week(one.active_findings),
+            shadow_per_week=one.per_week(one.shadow_findings),
+            active_precision=one.active_quality.precision,
+            shadow_precision=one.shadow_quality.precision,
+        )
 
 
 class LearnedSeries(_Row):

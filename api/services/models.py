@@ -14,10 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from api.problems import ConflictError, UnavailableError, UnknownResourceError
-from api.schemas.ml import Shadow
 from api.services.producer import BrokerUnavailableError, EventProducer, Message
 from ml import life
-from ml.training import WEEK
 from models.errors import ConfigurationError, StateError
 from models.learning import (
     Change,
@@ -85,13 +83,9 @@ class ModelKeeper:
         found = [s for s in self._records(tenant, ModelState) if s.model == model_id]
         return sorted(found, key=lambda s: (s.series, s.size))
 
-    def shadows(self, tenant: str, model_id: str) -> list[Shadow]:
-        """How a model does, or did, beside each active one that it was held against."""
-        by_other: dict[str, list[ShadowReport]] = {}
-        for report in self._records(tenant, ShadowReport):
-            if report.model == model_id:
-                by_other.setdefault(report.against, []).append(report)
-        return [_compared(against, own) for against, own in sorted(by_other.items())]
+    def reports(self, tenant: str, model_id: str) -> list[ShadowReport]:
+        """How a model does, or did, beside active ones: a report a partition."""
+        return [r for r in self._records(tenant, ShadowReport) if r.model == model_id]
 
     def rollbacks(self, tenant: str) -> list[Rollback]:
         """Roll-backs that were asked for, the newest first."""
@@ -219,27 +213,3 @@ class ModelKeeper:
             lambda known: all(known.get(key) == record for key, record in wanted.items()),
             READ_BACK_S,
         )
-
-
-def _compared(against: str, reports: Sequence[ShadowReport]) -> Shadow:
-    """The sum of the partitions' reports. Weeks are those of the whole span, so rates add up."""
-    windows = sum(r.windows for r in reports)
-    both, active, shadow = (
-        sum(r.both for r in reports),
-        sum(r.active for r in reports),
-        sum(r.shadow for r in reports),
-    )
-    since, until = min(r.since for r in reports), max(r.until for r in reports)
-    weeks = max(until - since, 1) / WEEK
-    return Shadow(
-        against=against,
-        since=since,
-        until=until,
-        windows=windows,
-        both=both,
-        active_only=active,
-        shadow_only=shadow,
-        agreement=1 - (active + shadow) / windows if windows else 0.0,
-        active_per_week=(both + active) / weeks,
-        shadow_per_week=(both + shadow) / weeks,
-    )

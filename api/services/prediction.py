@@ -12,7 +12,7 @@ from api.services.history import HistoryReader
 from api.services.models import ModelKeeper
 from api.services.series import own_key, span
 from api.times import DETECT, format_time
-from ml import registry, training
+from ml import registry, specs
 from ml.life import verify_state
 from ml.prediction import Judged, detect
 from ml.protocol import Detector
@@ -103,9 +103,10 @@ class Predictor:
     def _source(self, tenant: str, asked: PredictRequest, size: int | None) -> _Source:
         if asked.model is None:
             try:
-                detector = training.create(asked.spec)
+                specs.check(asked.spec)
             except ConfigurationError as exc:
                 raise InvalidRequestError(str(exc)) from exc
+            detector = specs.detector_of(asked.spec)
             return _Source(detector, None, f"a new {detector.name}, which knew nothing before")
         model = self._keeper.model(tenant, asked.model)
         if model.kind != "detector":

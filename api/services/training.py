@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from api.problems import BusyError, ConflictError, InvalidRequestError, UnknownR
 from api.services.history import HistoryReader
 from api.services.models import Actor, ModelKeeper
 from ml import training
+from ml.specs import Spec
 from models.errors import BackbeatError, ConfigurationError
 from models.learning import Kind, Label, Selector
 from storage.protocols import SeriesInfo
@@ -41,11 +42,10 @@ class Order:
 
     family: str
     kind: Kind
-    spec: Mapping[str, str | float | int | bool]
+    spec: Spec
     selector: Selector
     since: int
     until: int
-    threshold: float
     parent: str
     labels: Sequence[Label]
 
@@ -194,9 +194,7 @@ class Trainer:
         order, size, begun = job.order, self._history.size_of(info), job.points_done
         windows = await self._history.windows(info, size, order.since, order.until)
         points = [(w.start, w.value) for w in windows if w.value is not None]
-        steps: Step = training.train(
-            order.spec, training.History(info.key, size, points), order.threshold
-        )
+        steps: Step = training.train(order.spec, training.History(info.key, size, points))
         learned = None
         while points and learned is None:
             step = await asyncio.to_thread(_advance, steps)
@@ -210,7 +208,7 @@ class Trainer:
 
     async def _publish(self, job: Job, learned: Sequence[training.Learned]) -> None:
         order = job.order
-        found = training.summarise(learned, order.labels, order.threshold)
+        found = training.summarise(order.spec, learned, order.labels)
         job.state = "publishing"
         fields: dict[str, Any] = {
             "family": order.family, "kind": order.kind, "selector": order.selector,

@@ -43,7 +43,7 @@ async def store_with_history() -> MemoryStore:
 
 ORDER = {
     "family": "plays-by-plan", "selector": {"name": "plays", "tags": {"plan": "*"}},
-    "threshold": 1.0, "by": "ann", "reason": "first try",
+    "spec": {"threshold": 1.0}, "by": "ann", "reason": "first try",
 }  # fmt: skip
 FAMILY = "demo|plays{plan=family}"
 

@@ -156,7 +156,7 @@ async def test_the_time_of_the_data_can_be_limited(client):
         ({"spec": {"colour": "red"}}, "colour"),
         ({"selector": {"name": "nothing"}}, "no series"),
         ({"parent": "nobody.7"}, "parent"),
-        ({"threshold": 0}, "threshold"),
+        ({"spec": {"threshold": -1}}, "threshold"),
         ({"typo": 1}, "typo"),
         ({"kind": "forecaster"}, "forecaster"),
     ],

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from ml import registry
-from ml.training import STEP, WEEK, History, Learned, create, summarise, train
+from ml.comparison import WEEK
+from ml.training import STEP, History, Learned, complete, summarise, train
 from models.errors import ConfigurationError
 from models.learning import Label
 
@@ -64,7 +65,7 @@ def test_a_specification_limits_what_the_detector_speaks_of():
 
 
 @pytest.mark.parametrize(
-    "spec", [{"name": "crystal ball"}, {"colour": "red"}, {"direction": "left"}, {"minimum": "x"}]
+    "spec", [{"name": "crystal ball"}, {"direction": "left"}, {"minimum": "x"}, {"threshold": -1}]
 )
 def test_a_specification_that_cannot_be_used_is_refused(spec):
     with pytest.raises(ConfigurationError):
@@ -74,17 +75,23 @@ def test_a_specification_that_cannot_be_used_is_refused(spec):
 def test_nothing_to_learn_from_is_said():
     with pytest.raises(ConfigurationError, match="no values"):
         finish(train({}, History(SERIES, MINUTE, [])))
-    assert create({}).name.startswith("novelty")
+
+
+def test_a_specification_names_its_detector():
+    assert complete({"minimum": 3}) == {"name": "novelty", "minimum": 3}
+    assert complete({"name": "lite"}) == {"name": "lite"}
+    with pytest.raises(ConfigurationError, match="colour"):
+        complete({"colour": "red"})
 
 
 def test_findings_are_stretches_at_the_threshold():
-    _, learned = finish(train({}, history(bursts=[1_000]), threshold=1.0))
+    _, learned = finish(train({"threshold": 1.0}, history(bursts=[1_000])))
     assert learned.judged == 1_500 - 30
     first = learned.findings[0]
     assert first.since <= 1_004 * MINUTE
     assert first.until > 1_000 * MINUTE
     assert first.detector == "novelty"
-    _, calm = finish(train({}, history(bursts=[1_000]), threshold=1e9))
+    _, calm = finish(train({"threshold": 1e9}, history(bursts=[1_000])))
     assert calm.findings == []
 
 
@@ -92,14 +99,14 @@ def test_a_gap_ends_a_finding():
     past = history(600)
     whole = History(SERIES, MINUTE, past.points[:599])
     holed = History(SERIES, MINUTE, [p for p in past.points[:599] if p[0] != 500 * MINUTE])
-    count = [len(finish(train({}, h, threshold=0.0))[1].findings) for h in (whole, holed)]
+    count = [len(finish(train({"threshold": 0}, h))[1].findings) for h in (whole, holed)]
     assert count == [1, 2]
 
 
 def test_the_figures_of_a_training():
-    calm = finish(train({}, history(seed=2, series="demo|calm{}"), threshold=1.0))[1]
-    struck = finish(train({}, history(bursts=[1_000]), threshold=1.0))[1]
-    metrics, since, until = summarise([calm, struck], threshold=1.0)
+    calm = finish(train({"threshold": 1.0}, history(seed=2, series="demo|calm{}")))[1]
+    struck = finish(train({"threshold": 1.0}, history(bursts=[1_000])))[1]
+    metrics, since, until = summarise({"threshold": 1.0}, [calm, struck])
     assert (since, until) == (0, 1_500 * MINUTE)
     assert (metrics["series"], metrics["points"], metrics["threshold"]) == (2, 3_000, 1.0)
     assert metrics["share_learning"] == pytest.approx(30 / 1_500)
@@ -116,7 +123,7 @@ def label(verdict, since, until, series=SERIES) -> Label:
 
 
 def test_labels_within_the_data_say_how_good_it_was():
-    struck = finish(train({}, history(bursts=[1_000]), threshold=1.0))[1]
+    struck = finish(train({"threshold": 1.0}, history(bursts=[1_000])))[1]
     assert len(struck.findings) >= 1
     labels = [
         label("true", 995, 1_020),
@@ -124,12 +131,12 @@ def test_labels_within_the_data_say_how_good_it_was():
         label("true", 9_000, 9_010),  # beyond the data
         label("false", 0, 10, series="demo|elsewhere{}"),
     ]
-    metrics = summarise([struck], labels, 1.0).metrics
+    metrics = summarise({}, [struck], labels).metrics
     assert (metrics["labels"], metrics["precision"], metrics["recall"]) == (2, 1.0, 0.5)
 
 
 def test_a_series_that_is_all_learning_has_no_findings():
     short = finish(train({}, history(20)))[1]
-    metrics = summarise([short]).metrics
+    metrics = summarise({}, [short]).metrics
     assert metrics["share_learning"] == 1.0
     assert metrics["findings_per_week"] == 0.0
