@@ -9,30 +9,50 @@ from __future__ import annotations
 
 import logging.config
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import Any
 
 from fastapi import FastAPI
 
 from api import openapi, problems
 from api.context import ApiContext
-from api.handlers import alerts, health, ingest, overview, page, readings, series, session
+from api.handlers import (
+    alerts,
+    health,
+    ingest,
+    labels,
+    ml,
+    overview,
+    page,
+    readings,
+    series,
+    session,
+)
 from api.metrics import ApiMetrics
 from api.middleware import Envelope
 from api.security import create_authenticator
 from api.services.alerts import AlertReader
 from api.services.health import HealthChecker
+from api.services.history import HistoryReader
 from api.services.ingest import Ingest
+from api.services.labels import LabelKeeper
 from api.services.lag import KafkaLag, LagProbe
+from api.services.models import ModelKeeper
 from api.services.overview import OverviewReader
+from api.services.prediction import Predictor
 from api.services.producer import EventProducer, KafkaProducer
 from api.services.readings import ReadingsHub
 from api.services.series import SeriesReader
-from api.services.starter import Starter
+from api.services.starter import Startable, Starter
 from api.services.stream import HEARTBEAT_S, AlertStream
+from api.services.training import Trainer
 from models.config import SeriesConfig, load_series_config
+from models.learning import decode_label, decode_learning
 from models.logs import logging_config
 from models.settings import Settings
+from storage.compacted import CompactedTopic, MemoryTable
 from storage.factory import create_feed, create_latest, create_queries
 from storage.feeds import AlertFeed
 from storage.protocols import LatestValues, Positioned, Queries
@@ -57,6 +77,7 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
     latest: LatestValues | None = None,
     producer: EventProducer | None = None,
     lag: LagProbe | None = None,
+    tables: Mapping[str, MemoryTable] = MappingProxyType({}),
     series: SeriesConfig | None = None,
     clock: Callable[[], int] = now_ms,
     heartbeat: float = HEARTBEAT_S,
@@ -65,8 +86,8 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
     """The API over its collaborators, which it starts and stops with itself.
 
     ``positions`` says how far the store has come in the topics, for snapshots that miss nothing.
-    Without a ``producer`` events are refused (503); without ``lag`` readiness knows no readers.
-    ``releases`` are called at the very end.
+    Without a ``producer`` and the ``tables`` of the topics ``models`` and ``labels`` what needs them
+    is refused (503); without ``lag`` readiness knows no readers. ``releases`` are called at the end.
 
     Raises:
         ConfigurationError: settings that would open the API to everybody, or cannot be used.
@@ -76,11 +97,9 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
     reader = SeriesReader(queries, config)
     topic = settings.topic("alerts")
     stream = AlertStream(feed, queries, positions, metrics, topic=topic, heartbeat=heartbeat)
-    starters = [stream.connection]
-    if producer is not None:
-        starters.append(Starter("producer", producer, required=False))
-    if lag is not None:
-        starters.append(Starter("lag", lag, required=False))
+    starters = [stream.connection, *_starters({"producer": producer, "lag": lag, **tables})]
+    history = HistoryReader(queries, reader)
+    models = ModelKeeper(tables.get("models"), producer)
     context = ApiContext(
         authenticator=create_authenticator(settings),
         clock=clock,
@@ -92,8 +111,18 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
         stream=stream,
         readings=ReadingsHub(queries, latest, metrics, clock),
         health=HealthChecker(queries, settings.tenants[0], starters, lag),
+        history=history,
+        models=models,
+        trainer=Trainer(history, models, clock),
+        predictor=Predictor(history, models),
+        labels=LabelKeeper(tables.get("labels"), producer, queries, history, models),
     )
     return _assemble(context, starters, releases)
+
+
+def _starters(parts: Mapping[str, Startable | None]) -> list[Starter]:
+    """What the API can do without for a while."""
+    return [Starter(n, part, required=False) for n, part in parts.items() if part is not None]
 
 
 def _assemble(
@@ -105,6 +134,7 @@ def _assemble(
             starter.begin()
         yield
         await context.readings.stop()
+        await context.trainer.stop()
         for starter in starters:
             await starter.end()
         for release in releases:
@@ -124,7 +154,8 @@ def _assemble(
     app.add_middleware(Envelope, metrics=context.metrics)
     problems.install(app)
     openapi.install(app)
-    for handlers in (overview, alerts, series, ingest, session, health, readings, page):
+    routes = (overview, alerts, series, ml, labels, ingest, session, health, readings, page)
+    for handlers in routes:
         app.include_router(handlers.router)
     app.mount("/web", page.PageFiles(directory=page.WEB), name="web")
     return app
@@ -150,6 +181,16 @@ def create_default_api() -> FastAPI:
         latest=latest,
         producer=KafkaProducer(settings),
         lag=KafkaLag(settings),
+        tables={
+            "models": _table(settings, "models", decode_learning),
+            "labels": _table(settings, "labels", decode_label),
+        },
         series=series,
         releases=releases,
+    )
+
+
+def _table(settings: Settings, name: str, decode: Callable[[bytes], Any]) -> CompactedTopic:
+    return CompactedTopic(
+        settings.bootstrap, settings.topic(name), decode, settings.topic("cluster")
     )

@@ -20,11 +20,16 @@ from api.security import (
 )
 from api.services.alerts import AlertReader
 from api.services.health import HealthChecker
+from api.services.history import HistoryReader
 from api.services.ingest import Ingest
+from api.services.labels import LabelKeeper
+from api.services.models import ModelKeeper
 from api.services.overview import OverviewReader
+from api.services.prediction import Predictor
 from api.services.readings import ReadingsHub
 from api.services.series import SeriesReader
 from api.services.stream import AlertStream
+from api.services.training import Trainer
 
 _READING = frozenset({"GET", "HEAD"})
 
@@ -44,6 +49,11 @@ class ApiContext:
     stream: AlertStream
     readings: ReadingsHub
     health: HealthChecker
+    history: HistoryReader
+    models: ModelKeeper
+    trainer: Trainer
+    predictor: Predictor
+    labels: LabelKeeper
 
 
 def context(connection: HTTPConnection) -> ApiContext:

@@ -6,9 +6,11 @@
   x UnauthorizedError        401  no token, or one we do not know
   x ForbiddenError           403  a web page of another origin asks
   x UnknownResourceError     404  not there, or another tenant's: the two look the same
+  x ConflictError            409  what is asked for contradicts the present state
   x TooLargeError            413  a body of too many bytes or items
   x UnsupportedBodyError     415  a body of another media type
   x MisdirectedError         421  a host name that this open API does not answer to
+  x BusyError                429  as many jobs or predictions as are taken at once; Retry-After
   x UnavailableError         503  a store or the broker does not answer; Retry-After says when
 """
 
@@ -115,6 +117,14 @@ class UnknownResourceError(ProblemError):
     about = "There is nothing here, or nothing that your token may see."
 
 
+class ConflictError(ProblemError):
+    """What is asked for cannot follow the present state."""
+
+    status = 409
+    kind = "conflict"
+    about = "The request contradicts the present state; `detail` says what is possible now."
+
+
 class TooLargeError(ProblemError):
     """The body holds too much."""
 
@@ -140,6 +150,17 @@ class MisdirectedError(ProblemError):
         "Without tokens the API answers on loopback names alone, so that no web page can reach it "
         "under a name of its own (DNS rebinding)."
     )
+
+
+class BusyError(ProblemError):
+    """More is running or waiting already than is taken at once."""
+
+    status = 429
+    kind = "busy"
+    about = "As many jobs or predictions wait as are taken at once; repeat the request later."
+
+    def __init__(self, detail: str, retry_after: int = 10) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 
 class UnavailableError(ProblemError):

@@ -148,7 +148,8 @@ class Label(msgspec.Struct, frozen=True, omit_defaults=True, tag="label"):
     """A person's judgement of a stretch of a series. Key ``tenant:<id>`` on the topic ``labels``.
 
     ``verdict``: ``true`` (something was wrong), ``false`` (nothing was), ``expected`` (known cause, do
-    not alert). ``series`` is a series key; ``alert`` the alert it was said of, if any.
+    not alert). ``series`` is a series key; ``alert`` the alert it was said of, if any. ``peak`` is the
+    highest score of the stretch, as it was stored when the label was made; None where there was none.
     """
 
     tenant: str
@@ -163,6 +164,7 @@ class Label(msgspec.Struct, frozen=True, omit_defaults=True, tag="label"):
     alert: str = ""
     rule: str = ""
     detector: str = ""
+    peak: float | None = None
 
 
 Learning = Model | ModelState | Rollback | ShadowReport

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
@@ -12,16 +13,17 @@ from aiokafka.errors import KafkaError
 
 from models.errors import StorageUnavailableError
 from models.settings import Settings
+from storage.compacted import MemoryTable
 
 ACK_TIMEOUT_S = 5.0
 """A request is answered within this time, acknowledged or not."""
 
 
 class Message(NamedTuple):
-    """One record to be published."""
+    """One record to be published; without a value it removes its key from a compacted topic."""
 
     key: bytes
-    value: bytes
+    value: bytes | None
 
 
 class BrokerUnavailableError(StorageUnavailableError):
@@ -53,11 +55,15 @@ class EventProducer(Protocol):
 
 
 class MemoryProducer:
-    """Keeps what is published, by topic; refuses everything while ``reachable`` is false."""
+    """Keeps what is published, by topic; refuses everything while ``reachable`` is false.
 
-    def __init__(self) -> None:
+    What goes to the topic of one of the ``tables`` can be read there at once.
+    """
+
+    def __init__(self, tables: Mapping[str, MemoryTable] = MappingProxyType({})) -> None:
         self.reachable = True
         self.topics: dict[str, list[Message]] = {}
+        self.tables = tables
 
     async def start(self) -> None:
         self._check()
@@ -65,6 +71,9 @@ class MemoryProducer:
     async def publish(self, topic: str, messages: Sequence[Message]) -> None:
         self._check()
         self.topics.setdefault(topic, []).extend(messages)
+        if topic in self.tables:
+            for message in messages:
+                self.tables[topic].take(message.key, message.value)
 
     async def stop(self) -> None:
         """Nothing is held."""

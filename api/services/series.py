@@ -32,7 +32,8 @@ class SeriesReader:
         self._queries = queries
         self._measures = {m.name: MeasureInfo(m.name, m.kind, m.unit) for m in config.measures}
         self._groups = set(config.groups)
-        self._detect = next((w.size for w in config.windows if w.detect), None)
+        self.detect = next((w.size for w in config.windows if w.detect), None)
+        """Size in ms of the windows of plays that detectors judge."""
 
     async def page(self, tenant: str, params: SeriesParams) -> SeriesPage:
         """The series that fit, busiest first."""
@@ -63,7 +64,7 @@ class SeriesReader:
         parts = own_key(tenant, key)
         measure = self.measure(parts)
         if isinstance(params.size, str):
-            size = None if measure.kind == GAUGE else self._detect
+            size = None if measure.kind == GAUGE else self.detect
         else:
             size = params.size
         since, until = span(params.since, params.until, now, HOUR_MS)

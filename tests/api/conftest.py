@@ -14,7 +14,9 @@ from fastapi import FastAPI
 from api.app import create_api
 from api.services.lag import Lag, MemoryLag
 from api.services.producer import MemoryProducer
+from models.learning import decode_label, decode_learning
 from models.settings import Settings
+from storage.compacted import MemoryTable
 from storage.feeds import MemoryFeed
 from storage.memory import MemoryStore
 from tests.api.seed import NOW, seeded_store, series_config
@@ -48,7 +50,11 @@ class World:
 
 async def make_world(settings: Settings, store: MemoryStore | None = None, **options: Any) -> World:
     store = store or await seeded_store()
-    feed, producer = MemoryFeed("c1"), MemoryProducer()
+    tables = {
+        "models": MemoryTable("models", decode_learning),
+        "labels": MemoryTable("labels", decode_label),
+    }
+    feed, producer = MemoryFeed("c1"), MemoryProducer(tables)
     lag = MemoryLag([Lag("worker", "plays", 12), Lag("sqlite", "windows", 0)])
     app = create_api(
         settings,
@@ -57,6 +63,7 @@ async def make_world(settings: Settings, store: MemoryStore | None = None, **opt
         feed=options.pop("feed", feed),
         producer=producer,
         lag=lag,
+        tables=tables,
         series=series_config(),
         clock=lambda: NOW,
         **options,

@@ -1,0 +1,143 @@
+"""Predictions: a model of the topic, or a new one, put to a stored series or to posted points."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import NamedTuple
+
+from api.problems import BusyError, ConflictError, InvalidRequestError, UnknownResourceError
+from api.schemas.ml import MAX_POINTS, JudgedPoint, Prediction, PredictRequest
+from api.services.history import HistoryReader
+from api.services.models import ModelKeeper
+from api.services.series import own_key, span
+from api.times import DETECT, format_time
+from ml import registry, specs
+from ml.life import verify_state
+from ml.prediction import Judged, detect
+from ml.protocol import Detector
+from models.errors import ConfigurationError, StateError
+from models.learning import ModelState
+
+AT_ONCE = 4
+"""Predictions that run or wait; each takes up to half a second of a core."""
+
+DAY_MS = 86_400_000
+
+
+class _Input(NamedTuple):
+    """The points of a prediction, oldest first; ``size`` None where nobody said it."""
+
+    points: list[tuple[int, float | None]]
+    size: int | None
+    truncated: bool
+
+
+class _Source(NamedTuple):
+    detector: Detector
+    learned_until: int | None
+    about: str
+
+
+class Predictor:
+    """Answers at once, a few at a time."""
+
+    def __init__(self, history: HistoryReader, keeper: ModelKeeper) -> None:
+        self._history = history
+        self._keeper = keeper
+        self._running = 0
+
+    async def predict(self, tenant: str, asked: PredictRequest, now: int) -> Prediction:
+        """What the model says.
+
+        Raises:
+            ProblemError: no such series or model (404), a request that cannot be used (422), a model
+                that is of another kind or damaged (409), or too many at once (429).
+        """
+        if asked.mode != "detect":
+            msg = f"mode {asked.mode!r} is not there yet; there is detect"
+            raise InvalidRequestError(msg)
+        if self._running >= AT_ONCE:
+            msg = f"{AT_ONCE} predictions are running; repeat the request"
+            raise BusyError(msg, retry_after=1)
+        self._running += 1
+        try:
+            given = await self._input(tenant, asked, now)
+            source = self._source(tenant, asked, given.size)
+            judged = await asyncio.to_thread(
+                detect, source.detector, given.points, source.learned_until
+            )
+        finally:
+            self._running -= 1
+        return Prediction(
+            mode=asked.mode,
+            source=source.about,
+            series=asked.series,
+            size_ms=given.size,
+            points=[_point(one) for one in judged],
+            truncated=given.truncated,
+        )
+
+    async def _input(self, tenant: str, asked: PredictRequest, now: int) -> _Input:
+        if asked.series is not None:
+            own_key(tenant, asked.series)
+        if asked.points is not None:
+            points = [(p.at, p.value) for p in asked.points]
+            if any(b[0] <= a[0] for a, b in pairwise(points)):
+                msg = "points are not in order of time; each must come after the one before"
+                raise InvalidRequestError(msg)
+            return _Input(points, None if asked.size == DETECT else int(asked.size), False)
+        if asked.series is None:
+            msg = "send a series, or points"
+            raise InvalidRequestError(msg)
+        info = await self._history.one(tenant, asked.series, asked.stream)
+        if info is None:
+            msg = f"there is no series {asked.series!r} in stream {asked.stream!r}"
+            raise UnknownResourceError(msg)
+        size = self._history.size_of(info) if asked.size == DETECT else int(asked.size)
+        since, until = span(asked.since, asked.until, now, DAY_MS)
+        found = await self._history.windows(info, size, since, until, MAX_POINTS + 1)
+        points = [(w.start, w.value) for w in found[:MAX_POINTS]]
+        return _Input(points, size, len(found) > MAX_POINTS)
+
+    def _source(self, tenant: str, asked: PredictRequest, size: int | None) -> _Source:
+        if asked.model is None:
+            try:
+                specs.check(asked.spec)
+            except ConfigurationError as exc:
+                raise InvalidRequestError(str(exc)) from exc
+            detector = specs.detector_of(asked.spec)
+            return _Source(detector, None, f"a new {detector.name}, which knew nothing before")
+        model = self._keeper.model(tenant, asked.model)
+        if model.kind != "detector":
+            msg = f"model {model.id} is a {model.kind}; mode detect needs a detector"
+            raise ConflictError(msg)
+        state = self._state(tenant, asked, size)
+        try:
+            verify_state(state)
+            detector = registry.load(state.body)
+        except StateError as exc:
+            raise ConflictError(str(exc)) from exc
+        about = f"model {model.id} ({detector.name}), learned until {format_time(state.at)}"
+        return _Source(detector, state.at, about)
+
+    def _state(self, tenant: str, asked: PredictRequest, size: int | None) -> ModelState:
+        """What the model has learned of the series; where none is named, of its only one."""
+        states = [
+            s
+            for s in self._keeper.states(tenant, asked.model or "")
+            if asked.series in {None, s.series} and size in {None, s.size}
+        ]
+        if len(states) != 1:
+            of = asked.series or "no series that was named"
+            msg = f"model {asked.model} has {len(states)} states for {of}; name one that it learned"
+            raise ConflictError(msg)
+        return states[0]
+
+
+def _point(one: Judged) -> JudgedPoint:
+    verdict = one.verdict
+    return JudgedPoint(
+        at=one.at, value=one.value, score=verdict.score, low=verdict.low, high=verdict.high,
+        direction=verdict.direction, shape=verdict.shape, learned=one.learned,
+    )  # fmt: skip
