@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from agents.forecasting import FORECASTERS, Watched, outlooks
 from alerts import rulestate
 from alerts.conditions import advance
 from alerts.rules import Rule
@@ -51,6 +52,7 @@ def _dump(detector: Detector) -> bytes:
 JUDGE_STORES = (
     _stored(_dump, registry.load, DETECTORS),
     _stored(rulestate.encode, rulestate.decode, RULES),
+    _stored(Watched.dump, Watched.load, FORECASTERS),
 )
 """One entry per group instance, stream and window size: what is judged together is dropped together."""
 
@@ -108,7 +110,7 @@ class RuleJudge:
     def forget(self, group: str, stream: str, size: int, state: State) -> None:
         """The group instance was dropped: so are its detectors and what its rules remember."""
         for window_size in self._sizes | {size}:
-            for store in (DETECTORS, RULES):
+            for store in (DETECTORS, RULES, FORECASTERS):
                 state[store].pop(_key(group, stream, window_size), None)
 
     def _score(self, window: Window, state: State) -> dict[str, Value]:
@@ -147,8 +149,10 @@ class RuleJudge:
         states = state[RULES].get(key) or {}
         found: list[Finding] = []
         changed = False
-        for rule in self._book.index().rules_for(window):
-            value = window.values.get(rule.measure)
+        rules = self._book.index().rules_for(window)
+        expected = outlooks(rules, window, state[FORECASTERS], key)
+        for rule in rules:
+            value = expected.get(rule.id) or window.values.get(rule.measure)
             if value is None:
                 continue
             series = series_key(window.group, rule.measure)

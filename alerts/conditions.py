@@ -70,11 +70,13 @@ def breaches(rule: Rule, value: Value) -> bool | None:
     """Whether a window breaches the rule; None where it says nothing.
 
     It says nothing without a value, with less weight than the rule wants (unless it counts), or
-    while the detector is learning.
+    while the detector or the forecaster is learning.
     """
     got = value.value
     if got is None or (rule.is_weighted and value.weight < rule.min_weight):
         return None
+    if rule.kind == "forecast":
+        return None if value.score is None else value.score >= rule.probability
     if rule.kind == "anomaly":
         if value.score is None:
             return None
@@ -291,6 +293,8 @@ def _still_breaches(at: _At, seen: Seen) -> bool:
     """Whether a window of the evidence breaches with its revised value."""
     now, rule = at.value, at.rule
     if now.value is None:
+        return seen.is_breach
+    if rule.kind == "forecast":  # what was expected then is not changed by what is known now
         return seen.is_breach
     if rule.kind == "threshold":
         verdict = breaches(rule, now)

@@ -38,7 +38,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     id: str
-    kind: Literal["threshold", "anomaly"]
+    kind: Literal["threshold", "anomaly", "forecast"]
     measure: str
     measure_kind: str
     unit: str
@@ -58,6 +58,8 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     reopen: int | None = 0
     summary: str = ""
     receivers: tuple[str, ...] = ()
+    within: int = 0
+    probability: float = 0.0
 
     @property
     def is_weighted(self) -> bool:
@@ -210,6 +212,8 @@ def _build(source: _RuleSource, series: SeriesConfig, tenant: str) -> Rule:
         reopen=_reopen(source.reopen),
         summary=source.summary,
         receivers=tuple(source.receivers),
+        within=condition.within,
+        probability=condition.probability,
     )
 
 

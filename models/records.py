@@ -112,14 +112,15 @@ class Finding(msgspec.Struct, omit_defaults=True, gc=False):
 
     ``incident`` is the deterministic id shared by all findings (and the alert) of one incident:
     derived from rule, series, stream and the first breaching window's start. ``since`` is that
-    start, ``at`` the event time of the change (the deciding window's end).
+    start, ``at`` the event time of the change (the deciding window's end). ``score`` is the detector's
+    surprise; of a forecast, the probability that the threshold is reached.
     """
 
     incident: str
     tenant: str
     rule: str
     rule_version: str
-    kind: Literal["threshold", "anomaly"]
+    kind: Literal["threshold", "anomaly", "forecast"]
     state: Literal["pending", "firing", "resolved", "retracted"]
     series: str
     stream: str
