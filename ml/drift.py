@@ -32,6 +32,9 @@ _TAIL = 4
 _CLIP = 6.0
 """In standard deviations: a single outlier is an anomaly, and must not look like a drift."""
 
+_LEAST_SURPRISE = 0.1
+"""In ln(1 + surprise): a detector that fits leaves next to none, and twice that is still none."""
+
 _HOUR = 3_600_000
 _DAY = 24 * _HOUR
 
@@ -57,14 +60,15 @@ class Monitor:
     finds a change of any size, the smaller the later. ``page_hinkley``: Page 1954; looks for shifts
     beyond half a standard deviation of a block's mean. Means are taken in standard deviations of
     the first 60 since the last drift, clipped at 6; what is tested does not move the scale, or a shift
-    would hide itself.
+    would hide itself. ``least`` is the smallest standard deviation that is believed.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, least: float = 0.0) -> None:
         if kind not in KINDS:
             msg = f"there is no drift test {kind!r}; there are {', '.join(KINDS)}"
             raise ConfigurationError(msg)
         self.kind = kind
+        self.least = least
         self._block = [0.0, 0.0, 0.0, 0.0]  # how many, sum of numbers, sum of usual, first time
         self._kept: deque[tuple[float, float, int]] = deque(maxlen=_KEPT)
         self._begin()
@@ -90,7 +94,7 @@ class Monitor:
         mean = block[1] / BLOCK
         self._kept.append((mean, block[2] / BLOCK, int(block[3])))
         self._block = [0.0, 0.0, 0.0, 0.0]
-        scale = math.sqrt(self._squares / self._n) if self._n else 0.0
+        scale = max(math.sqrt(self._squares / self._n) if self._n else 0.0, self.least)
         if self._n >= _SCALE_FROM:
             off = (mean - self._mean) / (scale or 1.0)
             self._test.update(min(max(off, -_CLIP), _CLIP))
@@ -119,7 +123,7 @@ class Monitor:
     def dump(self) -> list[Any]:
         """The state as plain values; River's own test by its fields, under River's version."""
         return [
-            self.kind, self._n, self._mean, self._squares, self._block,
+            self.kind, self.least, self._n, self._mean, self._squares, self._block,
             [list(k) for k in self._kept], _dump_test(self._test),
         ]  # fmt: skip
 
@@ -129,8 +133,8 @@ class Monitor:
 
         A test of another version of River begins anew, with the scale as it was.
         """
-        kind, n, mean, squares, block, kept, test = state
-        monitor = cls(str(kind))
+        kind, least, n, mean, squares, block, kept, test = state
+        monitor = cls(str(kind), float(least))
         monitor._n, monitor._mean, monitor._squares = int(n), float(mean), float(squares)
         how_many, numbers, usual, first = block
         monitor._block = [float(how_many), float(numbers), float(usual), float(first)]
@@ -195,7 +199,7 @@ class DriftWatch:
         self.kind = kind
         self._began: int | None = None
         self._usual = Usual()
-        self._inputs, self._errors = Monitor(kind), Monitor(kind)
+        self._inputs, self._errors = Monitor(kind), Monitor(kind, _LEAST_SURPRISE)
 
     def learn(self, value: float, surprise: float | None, at: int) -> list[Drift]:
         """Take a finite value and the surprise at it (None while learning) in; the drifts found."""
