@@ -7,6 +7,7 @@ numbers that they can be given (centred, scaled, clipped), and their answer is p
 from __future__ import annotations
 
 import math
+import zlib
 from collections import deque
 from typing import Any, NamedTuple
 
@@ -257,7 +258,8 @@ _PAGE_HINKLEY = ("_sum_increase", "_sum_decrease", "_min_increase", "_max_decrea
 def _dump_test(test: Any) -> list[Any]:
     # River keeps these private and offers no export but pickle; its version is pinned and said.
     if isinstance(test, drift.ADWIN):
-        return [river.__version__, test._helper.__getstate__()]  # noqa: SLF001
+        held = test._helper.__getstate__()  # noqa: SLF001
+        return [river.__version__, zlib.crc32(held), held]
     mean = test._x_mean  # noqa: SLF001
     return [river.__version__, mean.n, mean._mean, *(getattr(test, f) for f in _PAGE_HINKLEY)]  # noqa: SLF001
 
@@ -267,7 +269,10 @@ def _load_test(test: Any, state: list[Any]) -> None:
     if version != river.__version__:
         return
     if isinstance(test, drift.ADWIN):
-        test._helper.__setstate__(fields[0])  # noqa: SLF001
+        check, held = fields
+        if zlib.crc32(held) != check:  # River's Rust would panic, and no handler catches that
+            raise ValueError("ADWIN's window is not what was dumped")
+        test._helper.__setstate__(held)  # noqa: SLF001
         return
     test._x_mean.n, test._x_mean._mean = fields[0], fields[1]  # noqa: SLF001
     for name, held in zip(_PAGE_HINKLEY, fields[2:], strict=True):

@@ -77,6 +77,17 @@ def test_nothing_is_said_on_the_first_day(kind):
     assert found == []
 
 
+def test_a_damaged_window_is_refused_before_river_sees_it():
+    """River's Rust panics on it, with an exception that is no Exception."""
+    monitor = Monitor("adwin")
+    for i in range(80 * BLOCK):
+        monitor.learn(float(i % 5), 0.0, i)
+    state = monitor.dump()
+    version, check, held = state[-1]
+    with pytest.raises(ValueError, match="not what was dumped"):
+        Monitor.load([*state[:-1], [version, check, held[:-3]]])
+
+
 def test_a_test_of_another_river_begins_anew_with_its_scale():
     monitor = Monitor("adwin")
     for i in range(80 * BLOCK):
