@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from agents import verdicts
+from agents.detectors import SPECIAL, DetectorChoice
 from agents.modelbook import Counters, ModelBook
 from agents.snapshots import SNAPSHOTS
 from agents.succession import Succession
@@ -78,9 +80,12 @@ is dropped together."""
 class Models:
     """The models' part in judging: what is in force before a window, what it brought after."""
 
-    def __init__(self, records: Any, counters: Counters, detector: str = registry.DEFAULT) -> None:
+    def __init__(
+        self, records: Any, counters: Counters, choice: DetectorChoice | None = None
+    ) -> None:
         book = ModelBook(records, counters)
-        self.succession = Succession(book, counters, series_key, detector)
+        configured = (choice or DetectorChoice()).configured
+        self.succession = Succession(book, counters, series_key, configured)
         self.trials = Trials(book, counters, series_key)
 
 
@@ -108,19 +113,20 @@ class RuleJudge:
 
     A detector scores every window and learns from those that do not overlap (a sliding window
     repeats most of the one before). It learns from first publications only; a revision keeps the
-    band of the first one, and scores 0 if its value is now inside that band.
+    band of the first one, and scores 0 if its value is now inside that band. On a special day
+    windows are judged, and learned, by detectors of that kind of day.
     """
 
     def __init__(
         self,
         book: RuleBook,
         sizes: Iterable[int],
-        detector: str = registry.DEFAULT,
+        choice: DetectorChoice | None = None,
         models: Models | None = None,
     ) -> None:
         self._book = book
         self._sizes = frozenset(sizes)
-        self._detector = detector
+        self._choice = choice or DetectorChoice()
         self._models = models
 
     def __call__(
@@ -148,32 +154,27 @@ class RuleJudge:
             key = _key(group, stream, window_size)
             if self._models is not None:
                 self._models.succession.forget(key, state[DETECTORS].get(key) or {}, state)
+            state[DETECTORS].pop(key + SPECIAL, None)
             for store in (DETECTORS, RULES):
                 state[store].pop(key, None)
 
     def _score(self, window: Window, state: State, told: list[Output]) -> dict[str, Value]:
-        key = _key(window.group, window.stream, window.size)
+        day = self._choice.day(window)
+        key = _key(window.group, window.stream, window.size) + (SPECIAL if day else "")
         detectors = state[DETECTORS].get(key) or {}
         learns = window.start % window.size == 0
-        models = self._models
+        models = None if day else self._models  # which serve ordinary days
         moved = models is not None and models.succession.arrange(key, window, detectors, state)
         judged = {}
         for measure, value in window.values.items():
             if value.value is None:
                 judged[measure] = value
                 continue
-            detector = detectors.get(measure)
-            if detector is None:
-                detector = detectors[measure] = registry.create(self._detector)
+            name = f"{day}/{measure}" if day else measure
+            detector = self._choice.choose(window.group, measure, detectors.get(name))
+            detectors[name] = detector
             verdict = detector.score(value.value, window.start)
-            judged[measure] = replace(
-                value,
-                score=verdict.score,
-                low=verdict.low,
-                high=verdict.high,
-                learning=verdict.score is None,
-                model=getattr(detector, "model", ""),
-            )
+            judged[measure] = verdicts.judged(value, verdict, getattr(detector, "model", ""))
             if learns:
                 detector.learn(value.value, window.start)
         if learns or moved:
@@ -186,7 +187,7 @@ class RuleJudge:
     def _rescore(self, window: Window, previous: Mapping[str, Value] | None) -> dict[str, Value]:
         if previous is None:
             return window.values
-        return {m: _with_band(v, previous.get(m)) for m, v in window.values.items()}
+        return {m: verdicts.rejudged(v, previous.get(m)) for m, v in window.values.items()}
 
     def _findings(self, window: Window, state: State) -> list[Finding]:
         key = _key(window.group, window.stream, window.size)
@@ -222,15 +223,6 @@ def _key(group: str, stream: str, size: int) -> str:
 def series_key(group: str, measure: str) -> str:
     """The key of one measure of a group instance."""
     return parse_group(group).series_key(measure)
-
-
-def _with_band(value: Value, first: Value | None) -> Value:
-    if first is None or value.value is None:
-        return value
-    score = first.score
-    if score is not None and first.low is not None and first.high is not None:
-        score = 0.0 if first.low <= value.value <= first.high else score
-    return replace(value, score=score, low=first.low, high=first.high, learning=first.learning)
 
 
 def _output(finding: Finding) -> Output:

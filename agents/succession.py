@@ -29,10 +29,14 @@ class _Place(NamedTuple):
 
     key: str
     series: str
+    measure: str
     window: Window
 
 
 SeriesOf = Callable[[str, str], str]
+Configured = Callable[[str, str], Detector]
+"""A new detector for a group's measure, as the configuration has it."""
+
 Detectors = dict[str, Detector]
 
 
@@ -44,12 +48,12 @@ class Succession:
     """
 
     def __init__(
-        self, book: ModelBook, counters: Counters, series_of: SeriesOf, default: str
+        self, book: ModelBook, counters: Counters, series_of: SeriesOf, configured: Configured
     ) -> None:
         self.book = book
         self._counters = counters
         self._series_of = series_of
-        self._default = default
+        self._configured = configured
         self._days: dict[str, int] = {}
         self._moved = False
 
@@ -63,7 +67,8 @@ class Succession:
             if value.value is None:
                 continue
             plan = (plans or {}).get(measure, Plan())
-            place = _Place(f"{key}/{measure}", self._series_of(window.group, measure), window)
+            series = self._series_of(window.group, measure)
+            place = _Place(f"{key}/{measure}", series, measure, window)
             before = detectors.get(measure)
             after = self._follow(plan, before, place, state)
             if after is not before and after is not None:
@@ -107,7 +112,7 @@ class Succession:
         if served is None and plan.active is None and not plan.shadows:
             return detector
         if served is None:
-            served = ServedDetector("", detector or registry.create(self._default))
+            served = ServedDetector("", detector or self._new(place))
         if served.refused:
             self._refuse("foreign", place, served.refused)
             served.refused = ""
@@ -156,7 +161,7 @@ class Succession:
     def _made(self, model: Model | None, served: ServedDetector, place: _Place) -> Detector:
         """A detector from the model's trained state, else a new one; both learn the kept values."""
         if model is None:
-            return served.catch_up(registry.create(self._default))
+            return served.catch_up(self._new(place))
         try:
             trained = self.book.state_of(model, place.series, place.window.size)
         except StateError as exc:
@@ -174,7 +179,10 @@ class Succession:
         except BackbeatError as exc:
             self._counters.count("models_refused", "spec", 1)
             log.error("model %s refused on %s: %s", model.id, place.series, exc)  # noqa: TRY400
-            return registry.create(self._default)
+            return self._new(place)
+
+    def _new(self, place: _Place) -> Detector:
+        return self._configured(place.window.group, place.measure)
 
     def _shadow(self, wanted: tuple[Model, ...], served: ServedDetector, place: _Place) -> None:
         for gone in served.shadows.keys() - {m.id for m in wanted}:

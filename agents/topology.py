@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 
 from agents import alerts, ingest, notify, sinks, windows
+from agents.detectors import DetectorChoice
 from agents.journal import Journal
 from agents.judging import Models, RuleBook, RuleJudge
 from alerts.delivery import Backoff
@@ -67,9 +68,10 @@ def create_app(settings: Settings) -> EngineApp:
         )
     if "windows" in settings.roles:
         saved = app.global_store("rules", rule_from_json)
-        models = Models(app.global_store("models", decode_learning), count)
+        choice = DetectorChoice(series.detectors, series.calendar)
+        models = Models(app.global_store("models", decode_learning), count, choice)
         sizes = (w.size for w in series.windows)
-        judge = RuleJudge(RuleBook(rules, saved), sizes, models=models)
+        judge = RuleJudge(RuleBook(rules, saved), sizes, choice, models)
         windows.declare(
             app,
             WindowsConfig(series=series, sources=sources, counters=count, budget=WINDOWS_AT_ONCE),

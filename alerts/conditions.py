@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from alerts import wording
 from alerts.rules import Rule
 from alerts.rulestate import Incident, RuleState, Seen, remembered
+from alerts.symptoms import has_spoken, is_silent, shape_holds, with_symptoms
 from models.config import METRIC_PREFIX
 from models.records import Finding, Value, Window
 from models.series import parse_key
@@ -70,15 +71,21 @@ def breaches(rule: Rule, value: Value) -> bool | None:
     """Whether a window breaches the rule; None where it says nothing.
 
     It says nothing without a value, with less weight than the rule wants (unless it counts), or
-    while the detector is learning.
+    while the detector is learning. A rule on absence is the other way round.
     """
     got = value.value
+    if rule.kind == "absence":
+        return is_silent(rule, value)
     if got is None or (rule.is_weighted and value.weight < rule.min_weight):
         return None
     if rule.kind == "anomaly":
         if value.score is None:
             return None
-        return value.score >= rule.threshold and _direction_holds(rule, got, value.low, value.high)
+        return (
+            value.score >= rule.threshold
+            and shape_holds(rule, value)
+            and _direction_holds(rule, got, value.low, value.high)
+        )
     limit = rule.threshold
     match rule.op:
         case ">":
@@ -120,14 +127,16 @@ def _with_first(
     rule: Rule, state: RuleState | None, window: Window, value: Value
 ) -> RuleState | None:
     """The series' beginning, remembered only for rules that ask how old it is."""
-    if state is None and value.value is not None and (rule.min_history or rule.reopen is None):
+    if state is None and has_spoken(rule, value):
         return RuleState(first=window.start)
     return state
 
 
 def _open(at: _At, state: RuleState | None) -> Step:
-    """A breaching window while nothing is going on."""
+    """A breaching window while nothing is going on; what never spoke cannot fall silent."""
     rule, window, value = at.rule, at.window, at.value
+    if rule.kind == "absence" and (state is None or state.first is None):
+        return state, []
     first = window.start if state is None or state.first is None else state.first
     quiet_until = state.quiet_until if state is not None else 0
     if window.start - first < rule.min_history or window.start < quiet_until:
@@ -143,6 +152,9 @@ def _open(at: _At, state: RuleState | None) -> Step:
         peak_score=value.score,
         low=value.low,
         high=value.high,
+        shape=value.shape,
+        tail=value.tail,
+        contributions=value.contributions,
     )
     incident, findings = _rise(at, incident)
     if not findings:
@@ -187,7 +199,8 @@ def _follow(at: _At, state: RuleState, incident: Incident, breach: bool | None) 
     incident = replace(incident, clear=clear, data_end=window.end, evidence=evidence)
     if clear < max(at.rule.hold, window.size):
         return replace(state, incident=incident), []
-    reason = wording.resolved_reason(at.rule, _subject(at), at.value, clear, incident.peak)
+    value = replace(at.value, shape=incident.shape)
+    reason = wording.resolved_reason(at.rule, _subject(at), value, clear, incident.peak)
     return _end(at, state, incident, reason)
 
 
@@ -200,6 +213,7 @@ def _breaching(at: _At, incident: Incident) -> Incident:
         is_worse = _is_worse(at.rule, value.value, peak)
     if is_worse:
         peak, score = value.value, value.score
+    incident = with_symptoms(incident, value, is_worse=is_worse)
     return replace(
         incident,
         clear=0,
@@ -292,7 +306,7 @@ def _still_breaches(at: _At, seen: Seen) -> bool:
     now, rule = at.value, at.rule
     if now.value is None:
         return seen.is_breach
-    if rule.kind == "threshold":
+    if rule.kind != "anomaly":
         verdict = breaches(rule, now)
         return seen.is_breach if verdict is None else verdict
     if seen.low is None or seen.high is None:
@@ -318,7 +332,14 @@ def _subject(at: _At) -> str:
 
 
 def _breach_reason(at: _At, incident: Incident) -> str:
-    known = replace(at.value, low=incident.low, high=incident.high)
+    known = replace(
+        at.value,
+        low=incident.low,
+        high=incident.high,
+        shape=incident.shape,
+        tail=incident.tail,
+        contributions=incident.contributions,
+    )
     return wording.breach_reason(at.rule, _subject(at), known, at.window.end - incident.since)
 
 
@@ -353,5 +374,8 @@ def _say(at: _At, incident: Incident, state: FindingState, reason: str) -> tuple
         revision=incident.revision,
         receivers=list(rule.receivers),
         summary=wording.summary_text(rule, _subject(at), tags),
+        shape=incident.shape,
+        tail=incident.tail,
+        contributions=incident.contributions,
     )
     return incident, finding

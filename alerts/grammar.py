@@ -9,40 +9,55 @@ import msgspec
 
 from models.config import format_duration, parse_duration
 from models.errors import ConfigurationError
+from models.records import REMARKABLE, SHAPES
 
 Operator = Literal[">", ">=", "<", "<="]
 Direction = Literal["any", "up", "down"]
 
 FORMS = (
-    "`<measure> <op> <number> [for <duration>]` or "
-    "`anomaly(<measure>) >= <score> [up|down] [for <duration>]`, with op one of > >= < <="
+    "`<measure> <op> <number> [for <duration>]`, "
+    '`anomaly(<measure>) >= <score> [up|down] [shape "<shape>"] [for <duration>]` or '
+    "`absent(<measure>) for <duration>`, with op one of > >= < <="
 )
 _WHEN = re.compile(
     r"""\s* (?: anomaly\( \s* (?P<anomaly>\w+) \s* \) | (?P<measure>\w+) )
         \s* (?P<op>>=|<=|>|<)
         \s* (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
         (?: \s+ (?P<direction>up|down) )?
+        (?: \s+ shape \s+ (?P<quote>["']?) (?P<shape>[a-z]+(?:\s[a-z]+)*?) (?P=quote) )?
         (?: \s+ for \s+ (?P<hold>[0-9a-z]+) )? \s*""",
     re.VERBOSE,
 )
+_ABSENT = re.compile(
+    r"\s* absent\( \s* (?P<measure>\w+) \s* \) \s+ for \s+ (?P<hold>[0-9a-z]+) \s*", re.VERBOSE
+)
+_ONE_WAY = {"spike": "up", "dip": "down", "drop to zero": "down"}
+"""Shapes that are a direction already."""
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """A parsed ``when``. ``hold`` is how long it must last, in ms of event time; 0 for at once."""
+    """A parsed ``when``. ``hold`` is how long it must last, in ms of event time; 0 for at once.
 
-    kind: Literal["threshold", "anomaly"]
+    ``shape`` is one of :data:`models.records.SHAPES`, empty for any.
+    """
+
+    kind: Literal["threshold", "anomaly", "absence"]
     measure: str
     op: Operator
     threshold: float
     direction: Direction
     hold: int
+    shape: str = ""
 
     def __str__(self) -> str:
         """The condition in its canonical form; parsing it gives the same condition."""
+        if self.kind == "absence":
+            return f"absent({self.measure}) for {format_duration(self.hold)}"
         subject = f"anomaly({self.measure})" if self.kind == "anomaly" else self.measure
         direction = f" {self.direction}" if self.direction != "any" else ""
+        shape = f' shape "{self.shape}"' if self.shape else ""
         hold = f" for {format_duration(self.hold)}" if self.hold else ""
-        return f"{subject} {self.op} {self.threshold:.12g}{direction}{hold}"
+        return f"{subject} {self.op} {self.threshold:.12g}{direction}{shape}{hold}"
 
 
 def parse_when(text: str) -> Condition:
@@ -51,6 +66,10 @@ def parse_when(text: str) -> Condition:
     Raises:
         ConfigurationError: it is not in the grammar; the message shows the forms.
     """
+    absent = _ABSENT.fullmatch(text)
+    if absent is not None:
+        hold = parse_duration(absent["hold"])
+        return Condition("absence", absent["measure"], "<=", 0.0, "any", hold)
     match = _WHEN.fullmatch(text)
     if match is None:
         msg = f"when {text!r} is not of the form {FORMS}"
@@ -66,6 +85,8 @@ def parse_when(text: str) -> Condition:
     if anomaly and threshold <= 0:
         msg = f"when {text!r}: the score must be above 0, which every window reaches"
         raise ConfigurationError(msg)
+    if match["shape"]:
+        _check_shape(text, match)
     return Condition(
         kind="anomaly" if anomaly else "threshold",
         measure=match["anomaly"] or match["measure"],
@@ -73,4 +94,20 @@ def parse_when(text: str) -> Condition:
         threshold=threshold,
         direction=match["direction"] or "any",  # type: ignore[arg-type]
         hold=parse_duration(match["hold"]) if match["hold"] else 0,
+        shape=match["shape"] or "",
     )
+
+
+def _check_shape(text: str, match: re.Match[str]) -> None:
+    shape, direction = match["shape"], match["direction"]
+    if match["anomaly"] is None:
+        msg = f"when {text!r}: only anomaly(...) has a shape"
+    elif shape not in SHAPES:
+        msg = f"when {text!r}: shape {shape!r} is none of {', '.join(SHAPES)}"
+    elif float(match["number"]) < REMARKABLE:
+        msg = f"when {text!r}: a shape is only told from a score of {REMARKABLE:g} on"
+    elif direction and _ONE_WAY.get(shape, direction) != direction:
+        msg = f"when {text!r}: a {shape} is never {direction}"
+    else:
+        return
+    raise ConfigurationError(msg)

@@ -160,6 +160,9 @@ def _version(finding: Finding, before: Alert | None, now: int) -> Alert:
         high=finding.high,
         peak=finding.peak,
         seen_at=now,
+        shape=finding.shape,
+        tail=finding.tail,
+        contributions=finding.contributions,
     )
 
 

@@ -35,10 +35,11 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     None for a rule on metrics, whose names match the glob ``metric``. ``size`` is the window's in
     ms, None for a metric's pane. ``hold``, ``min_history`` and ``reopen`` are ms of event time;
     ``reopen`` None means *auto*: growing with the stream's age. ``tenant`` empty: for all.
+    ``shape`` is the only one the rule wants of a surprise, empty for any.
     """
 
     id: str
-    kind: Literal["threshold", "anomaly"]
+    kind: Literal["threshold", "anomaly", "absence"]
     measure: str
     measure_kind: str
     unit: str
@@ -58,6 +59,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     reopen: int | None = 0
     summary: str = ""
     receivers: tuple[str, ...] = ()
+    shape: str = ""
 
     @property
     def is_weighted(self) -> bool:
@@ -188,6 +190,10 @@ def _build(source: _RuleSource, series: SeriesConfig, tenant: str) -> Rule:
         raise ConfigurationError(msg)
     _check_summary(source)
     condition = parse_when(source.when)
+    if condition.kind == "absence" and source.metric is not None:
+        raise ConfigurationError(
+            "absent(...) is for plays: a metric that falls silent has no windows any more"
+        )
     kind, unit = _measure(source, condition.measure, series)
     return Rule(
         id=source.id,
@@ -210,6 +216,7 @@ def _build(source: _RuleSource, series: SeriesConfig, tenant: str) -> Rule:
         reopen=_reopen(source.reopen),
         summary=source.summary,
         receivers=tuple(source.receivers),
+        shape=condition.shape,
     )
 
 

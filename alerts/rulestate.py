@@ -29,7 +29,8 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
 
     Times are event time in ms. ``revision`` counts its findings. ``clear`` is how long, in ms, it
     has not breached since it last did; ``data_end`` the end of the newest window with data.
-    ``low`` and ``high`` are the band that its first window was expected in.
+    ``low`` and ``high`` are the band that its first window was expected in. ``shape`` is the last
+    that was said of a breaching window, ``tail`` and ``contributions`` those of the worst.
     """
 
     id: str
@@ -44,6 +45,9 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
     peak_score: float | None = None
     low: float | None = None
     high: float | None = None
+    shape: str = ""
+    tail: float | None = None
+    contributions: dict[str, float] = {}
 
 
 class RuleState(msgspec.Struct, frozen=True, array_like=True):

@@ -24,6 +24,18 @@ _COMPARED = {
     "<=": ("at or below", "above"),
 }
 _NARROW = "–"
+_SHAPES = {
+    "spike": "a spike",
+    "dip": "a dip",
+    "level shift": "a level shift",
+    "variance": "a change in variation",
+    "drop to zero": "a drop to zero",
+}
+_RARE = 0.1
+"""A surprise that is seen more often than one in ten times is not called rare."""
+
+_MOST = 0.5
+"""The share of a score that *mostly* stands for."""
 
 
 def breach_reason(rule: Rule, subject: str, value: Value, lasted: int) -> str:
@@ -32,13 +44,20 @@ def breach_reason(rule: Rule, subject: str, value: Value, lasted: int) -> str:
     Such as ``error rate of ios × FR is 31.2 %, above 5 %, for 20 s``.
     """
     duration = f", for {duration_text(lasted)}" if lasted else ""
-    return f"{_is(rule, subject, value)}, {_norm(rule, value)}{duration}"
+    if rule.kind == "absence":
+        return f"{subject}: nothing{duration.removeprefix(',')}, after there was something"
+    symptoms = symptoms_text(value)
+    told = f": {symptoms}" if symptoms else ""
+    return f"{_is(rule, subject, value)}, {_norm(rule, value)}{duration}{told}"
 
 
 def resolved_reason(rule: Rule, subject: str, value: Value, quiet: int, peak: float | None) -> str:
     """Why an alert has ended: the value now, for how long it has been normal (ms), the worst."""
     norm = _calm(rule, value)
+    if rule.kind == "absence":
+        return f"{_is(rule, subject, value)}: there is something again, for {duration_text(quiet)}"
     worst = f"; it was {number(rule, peak)} at worst" if peak is not None else ""
+    worst += f", {_SHAPES[value.shape]}" if worst and value.shape in _SHAPES else ""
     return f"{_is(rule, subject, value)}, {norm}, for {duration_text(quiet)}{worst}"
 
 
@@ -49,7 +68,7 @@ def gap_reason(subject: str, gap: int) -> str:
 
 def retracted_reason(rule: Rule, subject: str, value: Value, start: int) -> str:
     """Why an alert is taken back: late events changed the window that began at ``start``."""
-    norm = _calm(rule, value)
+    norm = _calm(rule, value) if rule.kind != "absence" else "not silent"
     got = "without data" if value.value is None else f"{number(rule, value.value)}, {norm}"
     return f"late events changed the window of {clock(start)}: {subject} was {got}"
 
@@ -64,6 +83,23 @@ def subject_text(rule: Rule, name: str, tags: Mapping[str, str]) -> str:
     label = _NAMES.get(name, name if rule.tags is None else name.replace("_", " "))
     where = " × ".join(tags[t] for t in order)
     return f"{label} of {where}" if where else label
+
+
+def symptoms_text(value: Value) -> str:
+    """What a surprise looks like, how rare it is for the series, and where it comes from.
+
+    Such as ``a level shift, one in 900 of its own surprises, mostly in level``; empty where the
+    value does not say.
+    """
+    parts = [_SHAPES[value.shape]] if value.shape in _SHAPES else []
+    if value.tail is not None and 0 < value.tail <= _RARE:
+        parts.append(f"one in {_plain(float(f'{1 / value.tail:.2g}'), 0)} of its own surprises")
+    shares = list(value.contributions.items())
+    for count in (1, 2):
+        if sum(share for _, share in shares[:count]) >= _MOST:
+            parts.append("mostly " + " and ".join(_where(name) for name, _ in shares[:count]))
+            break
+    return ", ".join(parts)
 
 
 def summary_text(rule: Rule, subject: str, tags: Mapping[str, str]) -> str:
@@ -128,6 +164,12 @@ def _calm(rule: Rule, value: Value) -> str:
     if got is None or low is None or high is None or not low <= got <= high:
         return "no longer unusual"
     return f"as expected ({_band(rule, value)})"
+
+
+def _where(context: str) -> str:
+    """``against this hour of the week``, ``in level``, ``in holt winters residual``."""
+    name = context.replace("_", " ")
+    return name if name.startswith("against ") else f"in {name}"
 
 
 def _limit(rule: Rule) -> str:

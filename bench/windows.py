@@ -104,7 +104,7 @@ class Bed:
         for spec in WINDOW_STORES:
             store = self.state[spec.name]
             self.written += sum(len(spec.encode(store[k])) for k in store.dirty if k in store)
-            store.dirty = set()
+            store.changes = {}
         self.seconds["encode"] += time.process_time() - began
 
 

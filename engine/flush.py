@@ -13,7 +13,7 @@ record twice in the state.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -34,6 +34,9 @@ MAX_BATCH_BYTES = 900_000
 
 PLAIN_AT_ONCE = 4
 """Plain flushes under way: they share a producer, which has one batch a partition in flight."""
+
+TICK_SECONDS = 0.5
+"""A deadline is counted in these: as one counts what was longer, the process being frozen."""
 
 Change = tuple[bytes, bytes | None]
 Entry = tuple[bytes | None, bytes | None] | tuple[bytes | None, bytes | None, Headers]
@@ -153,10 +156,14 @@ class _PlainWriter:
     async def write(
         self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
     ) -> int:
-        async with self._turns, asyncio.timeout(self._settings.flush_deadline):
-            await _send(self._producer, _by_partition(outputs, self._settings), now)
-            ends = await _send(self._producer, {self._log: changes}, now)
-        return ends[self._log]
+        grouped = _by_partition(outputs, self._settings)
+        async with self._turns:
+            return await _within(self._settings.flush_deadline, self._send(grouped, changes, now))
+
+    async def _send(self, grouped: Grouped, changes: Sequence[Change], now: int) -> int:
+        await _send(self._producer, grouped, now)
+        ends = await _send(self._producer, {self._log: changes}, now)
+        return int(ends[self._log])
 
     async def close(self) -> None:
         """The producer is shared."""
@@ -187,8 +194,7 @@ class _TransactionalWriter:
         grouped[self._log] = changes
         offset = {TopicPartition(*self._place.source): OffsetAndMetadata(next_offset, "")}
         try:
-            async with asyncio.timeout(self._settings.flush_deadline):
-                return await self._commit(grouped, offset, now)
+            return await _within(self._settings.flush_deadline, self._commit(grouped, offset, now))
         except ProducerFenced as exc:
             msg = (
                 "this worker is fenced: another one has taken the partition over, or the transaction "
@@ -209,6 +215,28 @@ class _TransactionalWriter:
 
     async def close(self) -> None:
         await self._producer.stop()
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, int]) -> int:
+    """Await for so many seconds in which this process ran.
+
+    One that was frozen finds its clock far on, and hears first what the broker has answered meanwhile.
+
+    Raises:
+        TimeoutError: no result.
+    """
+    task, left = asyncio.ensure_future(work), seconds
+    try:
+        while left > 0:
+            step = min(left, TICK_SECONDS)
+            if (await asyncio.wait({task}, timeout=step))[0]:
+                return task.result()
+            left -= step
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    raise TimeoutError
 
 
 def _options(settings: Settings) -> Mapping[str, Any]:

@@ -99,12 +99,15 @@ def fill(builder: BatchBuilder, entries: Sequence[Any], start: int, now: int) ->
         the index after the last entry that had room.
     """
     append = builder._builder.append
-    for at in range(start, len(entries)):
-        key, value, *headers = entries[at]
-        if append(at - start, now, key, value, list(headers[0]) if headers else []) is None:
+    at, none = start, []  # type: ignore[var-annotated]
+    for entry in entries[start:] if start else entries:
+        if len(entry) == 2:
+            full = append(at - start, now, entry[0], entry[1], none) is None
+        else:
+            full = append(at - start, now, entry[0], entry[1], list(entry[2])) is None
+        if full:
             break
-    else:
-        at = len(entries)
+        at += 1
     builder._relative_offset = at - start
     return at
 

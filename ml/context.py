@@ -9,6 +9,7 @@ of their memory is here.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 from math import floor, frexp
 from typing import Any
 
@@ -25,6 +26,10 @@ FAMILIAR = 20
 """Visits to a time of day until what is new in it can surprise: before, everything is."""
 
 _RANGE_BITS = 5
+
+_HALF_LIFE = 5_000
+_GROWTH = 2.0 ** (1 / _HALF_LIFE)
+_MAX_WEIGHT = 2.0**16
 
 
 class Context:
@@ -140,3 +145,16 @@ class Context:
             for bucket in range(n):
                 counts[new + bucket] += self._counts[old + bucket]
         self._counts, self._base = counts, base
+
+
+def grown(weight: float, contexts: Iterable[Context]) -> float:
+    """What the next visit weighs: a little more, which forgets older ones with a half-life of 5,000.
+
+    Before it grows beyond bounds all counts are divided and it starts from 1 again.
+    """
+    weight *= _GROWTH
+    if weight <= _MAX_WEIGHT:
+        return weight
+    for context in contexts:
+        context.age(weight)
+    return 1.0

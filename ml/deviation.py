@@ -6,11 +6,12 @@ explain and quick to warm up; beside novelty they are weak where values have no 
 
 from __future__ import annotations
 
+import abc
 from typing import Any, ClassVar, Self
 
 import msgspec
-from river import base
 
+from ml.estimator import SeriesEstimator
 from ml.protocol import Verdict, finite
 from models.errors import StateError
 
@@ -24,7 +25,7 @@ _SUDDEN = 100.0
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class DeviationDetector(base.AnomalyDetector):
+class DeviationDetector(SeriesEstimator):
     """Distance from what was expected, in usual distances; see :class:`ml.protocol.Detector`."""
 
     name: ClassVar[str]
@@ -50,14 +51,6 @@ class DeviationDetector(base.AnomalyDetector):
         self._take(finite(value), at)
         self._seen += 1
 
-    def score_one(self, x: dict[Any, Any]) -> float:
-        """River's form of :meth:`score`: 0.0 while learning."""
-        return self.score(x["value"], x["at"]).score or 0.0
-
-    def learn_one(self, x: dict[Any, Any]) -> None:
-        """River's form of :meth:`learn`."""
-        self.learn(x["value"], x["at"])
-
     def dump(self) -> bytes:
         """The state, msgpack."""
         return _encode([self.name, self.min_n_samples, self._seen, self._values()])
@@ -75,20 +68,21 @@ class DeviationDetector(base.AnomalyDetector):
             raise StateError(msg) from exc
         return detector
 
+    @abc.abstractmethod
     def _expected(self, at: int) -> tuple[float, float]:
         """(centre, usual distance from it) before the value at this epoch ms."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _take(self, value: float, at: int) -> None:
-        raise NotImplementedError
+        """Learn a value that is finite and within bounds."""
 
+    @abc.abstractmethod
     def _values(self) -> list[Any]:
         """The state as plain values."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _restore(self, values: list[Any]) -> None:
         """Set the state; ValueError, TypeError or LookupError if it is none."""
-        raise NotImplementedError
 
     def _weigh(self, deviations: float) -> tuple[float, float | None]:
         """(surprise, tail probability or None) of a distance in usual distances."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import msgspec
-from river import base
 
 from ml.classics import HoltWintersResidual, RobustZScore
+from ml.estimator import SeriesEstimator
 from ml.novelty import NoveltyDetector
 from ml.protocol import Verdict, finite
 from models.errors import StateError
@@ -15,7 +15,7 @@ from models.errors import StateError
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class EnsembleDetector(base.AnomalyDetector):
+class EnsembleDetector(SeriesEstimator):
     """The least surprised of novelty, the robust z-score and Holt and Winters, all in deviations.
 
     Source: the minimum as the rule of combination, Kittler and others 1998. A mean let the two
@@ -49,14 +49,6 @@ class EnsembleDetector(base.AnomalyDetector):
         value = finite(value)
         for member in self._members:
             member.learn(value, at)
-
-    def score_one(self, x: dict[Any, Any]) -> float:
-        """River's form of :meth:`score`: 0.0 while learning."""
-        return self.score(x["value"], x["at"]).score or 0.0
-
-    def learn_one(self, x: dict[Any, Any]) -> None:
-        """River's form of :meth:`learn`."""
-        self.learn(x["value"], x["at"])
 
     def dump(self) -> bytes:
         """The state, msgpack: that of the members."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import msgspec
-from river import base
 
-from ml.context import Context
-from ml.novelty import GROWTH, LEVEL_RATE, MAX_WEIGHT, MIN_SAMPLES, TRUST
+from ml.context import Context, grown
+from ml.estimator import SeriesEstimator
+from ml.novelty import LEVEL_RATE, MIN_SAMPLES, TRUST
 from ml.profile import Profile
 from ml.protocol import Verdict, finite
 from ml.rate import Rate, spans, width
@@ -24,7 +24,7 @@ _REACH = 4.0
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class LiteDetector(base.AnomalyDetector):
+class LiteDetector(SeriesEstimator):
     """Online detector of one series in 6 KB; see :class:`ml.protocol.Detector`.
 
     ``score`` is in deviations of the novelty rate, as the default's is. The band is the level and
@@ -78,19 +78,7 @@ class LiteDetector(base.AnomalyDetector):
         self._profile.learn(value, at)
         self._last = None
         self._seen = seen + 1
-        self._weight = weight * GROWTH
-        if self._weight > MAX_WEIGHT:
-            for context in self._contexts:
-                context.age(self._weight)
-            self._weight = 1.0
-
-    def score_one(self, x: dict[Any, Any]) -> float:
-        """River's form of :meth:`score`: 0.0 while learning."""
-        return self.score(x["value"], x["at"]).score or 0.0
-
-    def learn_one(self, x: dict[Any, Any]) -> None:
-        """River's form of :meth:`learn`."""
-        self.learn(x["value"], x["at"])
+        self._weight = grown(weight, self._contexts)
 
     def dump(self) -> bytes:
         """The state, msgpack: about 1.1 KB."""

@@ -14,10 +14,10 @@ from __future__ import annotations
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
-from river import base
 
 from ml.band import Band
-from ml.context import Context
+from ml.context import Context, grown
+from ml.estimator import SeriesEstimator
 from ml.profile import Profile
 from ml.protocol import Verdict, finite
 from ml.rate import Rate, spans, width
@@ -39,11 +39,6 @@ hours of the day and of the week usually bring."""
 
 _BUCKETS = (1, 8, 1, 1, 1, 1, 1)
 _BUCKET_MS = 10_800_000
-_HALF_LIFE = 5_000
-GROWTH = 2.0 ** (1 / _HALF_LIFE)
-"""Counts are forgotten by letting new visits weigh more."""
-
-MAX_WEIGHT = 2.0**16
 LEVEL_RATE = 0.1
 TRUST = 150
 """Points after which half of a surprise is believed: the young are surprised by everything."""
@@ -63,7 +58,7 @@ class _Judged(NamedTuple):
     total: float
 
 
-class NoveltyDetector(base.AnomalyDetector):
+class NoveltyDetector(SeriesEstimator):
     """Online detector of one series; see :class:`ml.protocol.Detector`.
 
     ``score`` is the mean over the contexts of their surprise, in deviations: below 1 nearly
@@ -124,25 +119,13 @@ class NoveltyDetector(base.AnomalyDetector):
         self._level, self._variation = judged.quantities[2:4]
         self._profile.learn(value, at)
         low, high = self._band.limits()
-        self._shape.learn(value, (value > high) - (value < low) if not settling else 0)
+        self._shape.learn(value, (value > high) - (value < low) if not settling else 0, low, high)
         self._band.learn(value)
         if seen >= self.min_n_samples:
             self._tail.learn(judged.total)
         self._last = None
         self._seen += 1
-        self._weight *= GROWTH
-        if self._weight > MAX_WEIGHT:
-            for context in self._contexts:
-                context.age(self._weight)
-            self._weight = 1.0
-
-    def score_one(self, x: dict[Any, Any]) -> float:
-        """River's form of :meth:`score`: 0.0 while learning."""
-        return self.score(x["value"], x["at"]).score or 0.0
-
-    def learn_one(self, x: dict[Any, Any]) -> None:
-        """River's form of :meth:`learn`."""
-        self.learn(x["value"], x["at"])
+        self._weight = grown(weight, self._contexts)
 
     def dump(self) -> bytes:
         """The state, msgpack: about 2 KB, at most 3 KB."""
@@ -166,7 +149,7 @@ class NoveltyDetector(base.AnomalyDetector):
             detector._seen, detector._weight = int(seen), float(weight)
             detector._level, detector._variation = float(level), float(variation)
             detector._band = Band(float(band[0]), float(band[1]), int(band[2]), bool(band[3]))
-            detector._shape = Shape(int(shape[0]), float(shape[1]))
+            detector._shape = Shape.load(shape)
             detector._profile, detector._tail = Profile.load(profile), Tail.load(tail)
             detector._contexts = [
                 Context.load(c, buckets) for c, buckets in zip(contexts, _BUCKETS, strict=True)

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from models import records
+
 SHIFT = 5
 """Values in a row on one side of the band until a spike or dip is called a level shift."""
 
-SHAPES = ("", "spike", "dip", "level shift", "variance", "drop to zero")
+_SETTLED = 60
+"""Values in a row after which the new side is what is usual."""
+
+SHAPES = ("", *records.SHAPES)
 
 _RATE = 0.01
 _RARE = 0.01
@@ -18,13 +23,18 @@ _RARE = 0.01
 
 
 class Shape:
-    """Remembers the run of values outside the band, and how often the value was nought."""
+    """Remembers the run of values outside the band, and how often the value was nought.
 
-    __slots__ = ("_run", "_zeros")
+    A run goes on while values stay beyond the edge of the band *as it was when the run began*: the
+    band itself follows a new level within a few values.
+    """
 
-    def __init__(self, run: int = 0, zeros: float = 1.0) -> None:
+    __slots__ = ("_edge", "_run", "_zeros")
+
+    def __init__(self, run: int = 0, zeros: float = 1.0, edge: float = 0.0) -> None:
         self._run = run
         self._zeros = zeros
+        self._edge = edge
 
     def of(self, value: float, direction: int, parts: Sequence[tuple[str, float]]) -> str:
         """The word for a value on this side of the band; parts are (context, surprise).
@@ -33,20 +43,39 @@ class Shape:
         """
         if value == 0 and self._zeros < _RARE:
             return "drop to zero"
+        direction, run = self._side(value, direction), abs(self._run)
         if direction:
-            if self._run * direction >= SHIFT - 1:
+            if self._run * direction > 0 and run >= SHIFT - 1:
                 return "level shift"
             return "spike" if direction > 0 else "dip"
         name, most = max(parts, key=lambda part: part[1], default=("", 0.0))
         return "variance" if name == "variation" and most > 0 else ""
 
-    def learn(self, value: float, direction: int) -> None:
-        """Take in a value and its side of the band."""
+    def learn(self, value: float, direction: int, low: float, high: float) -> None:
+        """Take in a value, its side of the band, and the band."""
         self._zeros += _RATE * ((value == 0) - self._zeros)
-        if direction == 0 or self._run * direction < 0:
-            self._run = 0
-        self._run += direction
+        direction = self._side(value, direction)
+        if direction == 0 or self._run * direction <= 0:
+            self._run, self._edge = 0, high if direction > 0 else low
+        self._run = 0 if abs(self._run) >= _SETTLED else self._run + direction
 
     def dump(self) -> list[int | float]:
         """The state as plain values."""
-        return [self._run, self._zeros]
+        return [self._run, self._zeros, self._edge]
+
+    @classmethod
+    def load(cls, state: list[int | float]) -> Shape:
+        """The shape that was dumped; ValueError if it is not one.
+
+        States written before edges were kept have two values; their run begins anew.
+        """
+        run, zeros, *edge = state
+        if len(edge) > 1:
+            raise ValueError("shape has more than a run, noughts and an edge")
+        return cls(int(run), float(zeros), float(edge[0])) if edge else cls(0, float(zeros))
+
+    def _side(self, value: float, direction: int) -> int:
+        """The side the run goes on at, else the side of the band."""
+        if self._run and (value > self._edge if self._run > 0 else value < self._edge):
+            return 1 if self._run > 0 else -1
+        return direction

@@ -6,9 +6,10 @@ import math
 from typing import Any, ClassVar
 
 import msgspec
-from river import anomaly, base
+from river import anomaly
 
 from ml.band import Band
+from ml.estimator import SeriesEstimator
 from ml.protocol import Verdict, finite
 from models.errors import StateError
 
@@ -18,7 +19,7 @@ _RATE = 0.01
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class HalfSpaceTreesDetector(base.AnomalyDetector):
+class HalfSpaceTreesDetector(SeriesEstimator):
     """Sparsity of (value, jump) among half-space trees, in deviations from how it usually is.
 
     Source: Tan, Ting and Liu 2011, as River implements it. Trees want [0, 1]: value and jump are
@@ -60,14 +61,6 @@ class HalfSpaceTreesDetector(base.AnomalyDetector):
         self._jumps.learn(value - self._before if self._seen else 0.0)
         self._before = value
         self._seen += 1
-
-    def score_one(self, x: dict[Any, Any]) -> float:
-        """River's form of :meth:`score`: 0.0 while learning."""
-        return self.score(x["value"], x["at"]).score or 0.0
-
-    def learn_one(self, x: dict[Any, Any]) -> None:
-        """River's form of :meth:`learn`."""
-        self.learn(x["value"], x["at"])
 
     def dump(self) -> bytes:
         """The state, msgpack: the masses of the trees' nodes; the trees follow from their seed."""

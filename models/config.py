@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from models.detection import CalendarSpec, DetectorSpec, parse_calendar, parse_detectors
 from models.errors import ConfigurationError
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -100,6 +101,8 @@ class SeriesConfig(msgspec.Struct, frozen=True):
     limits: Limits
     metric_pane_min: int
     metric_pane_max: int
+    detectors: tuple[DetectorSpec, ...] = ()
+    calendar: CalendarSpec | None = None
 
     @property
     def measure_names(self) -> frozenset[str]:
@@ -152,14 +155,18 @@ def _build(raw: dict[str, Any]) -> SeriesConfig:
         keep = parse_duration(w["keep_every"]) if "keep_every" in w else None
         windows.append(WindowSpec(**durations, detect=bool(w.get("detect")), keep_every=keep))
     limits = msgspec.convert(raw["limits"], Limits)
+    groups = tuple(tuple(sorted(g)) for g in raw["plays"]["groups"])
+    measures = tuple(msgspec.convert(m, Measure) for m in raw["plays"]["measures"])
     return SeriesConfig(
         time=time,
         windows=tuple(windows),
-        groups=tuple(tuple(sorted(g)) for g in raw["plays"]["groups"]),
-        measures=tuple(msgspec.convert(m, Measure) for m in raw["plays"]["measures"]),
+        groups=groups,
+        measures=measures,
         limits=limits,
         metric_pane_min=parse_duration(raw["metrics"]["pane_min"]),
         metric_pane_max=parse_duration(raw["metrics"]["pane_max"]),
+        detectors=parse_detectors(raw.get("detectors", []), [m.name for m in measures], groups),
+        calendar=parse_calendar(raw.get("calendar")),
     )
 
 

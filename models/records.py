@@ -59,6 +59,12 @@ class Watermark(msgspec.Struct, array_like=True, gc=False, tag="w"):
 
 Flow = Partial | Watermark
 
+REMARKABLE = 1.0
+"""From this score on a window says what is surprising about it; below it would only cost bytes."""
+
+SHAPES = ("spike", "dip", "level shift", "variance", "drop to zero")
+"""What a surprise may look like; detectors that do not say leave it empty."""
+
 
 class Value(msgspec.Struct, omit_defaults=True, gc=False):
     """One measure of one window.
@@ -67,6 +73,9 @@ class Value(msgspec.Struct, omit_defaults=True, gc=False):
     on (the denominator, the number of samples). ``score`` is the detector's surprise, None while
     it is learning or where none runs; ``low`` and ``high`` are the band it expected; ``learning``
     is said, not hidden. ``model`` is the id of the model that judged it, "" for the configured one.
+    From a score of :data:`REMARKABLE` on, ``shape`` is one of :data:`SHAPES`, ``tail`` the share of
+    the series' own past surprises that were as large, and ``contributions`` the shares of the score
+    by context, the largest three first.
     """
 
     value: float | None = None
@@ -78,6 +87,9 @@ class Value(msgspec.Struct, omit_defaults=True, gc=False):
     minimum: float | None = None
     maximum: float | None = None
     variance: float | None = None
+    shape: str = ""
+    tail: float | None = None
+    contributions: dict[str, float] = {}
     model: str = ""
 
 
@@ -113,14 +125,16 @@ class Finding(msgspec.Struct, omit_defaults=True, gc=False):
 
     ``incident`` is the deterministic id shared by all findings (and the alert) of one incident:
     derived from rule, series, stream and the first breaching window's start. ``since`` is that
-    start, ``at`` the event time of the change (the deciding window's end).
+    start, ``at`` the event time of the change (the deciding window's end). ``shape`` is the last
+    that was said of a breaching window; ``tail`` and ``contributions`` are those of the most
+    surprising one (see :class:`Value`).
     """
 
     incident: str
     tenant: str
     rule: str
     rule_version: str
-    kind: Literal["threshold", "anomaly", "drift"]
+    kind: Literal["threshold", "anomaly", "absence", "drift"]
     state: Literal["pending", "firing", "resolved", "retracted"]
     series: str
     stream: str
@@ -141,6 +155,9 @@ class Finding(msgspec.Struct, omit_defaults=True, gc=False):
     revision: int = 0
     receivers: list[str] = []
     summary: str = ""
+    shape: str = ""
+    tail: float | None = None
+    contributions: dict[str, float] = {}
 
 
 class Alert(msgspec.Struct, omit_defaults=True, gc=False):
@@ -149,7 +166,7 @@ class Alert(msgspec.Struct, omit_defaults=True, gc=False):
     ``started_at``: start of the first breaching window; ``fired_at``: event time at which the
     rule's ``for`` was fulfilled; ``resolved_at``: event time of the resolving window's end.
     ``seen_at`` is the processing time of this version, for measuring latency; it takes no part in
-    any decision.
+    any decision. ``shape``, ``tail`` and ``contributions`` are the finding's.
     """
 
     id: str
@@ -177,6 +194,9 @@ class Alert(msgspec.Struct, omit_defaults=True, gc=False):
     high: float | None = None
     peak: float | None = None
     seen_at: int = 0
+    shape: str = ""
+    tail: float | None = None
+    contributions: dict[str, float] = {}
 
 
 class Notification(msgspec.Struct, omit_defaults=True, gc=False):

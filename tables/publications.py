@@ -34,7 +34,7 @@ class Publication:
     def of(cls, values: Mapping[str, Value]) -> Publication | None:
         """The memory of a first publication; None if its values were not judged."""
         bands = {
-            name: [v.score, v.low, v.high, v.learning]
+            name: [v.score, v.low, v.high, v.learning, *_told(v)]
             for name, v in values.items()
             if v.learning or v.score is not None or v.low is not None or v.high is not None
         }
@@ -42,17 +42,31 @@ class Publication:
 
     @property
     def bands(self) -> dict[str, Value] | None:
-        """By measure, values with nothing but score, low, high and learning; None if unjudged."""
+        """By measure, values with nothing but what was judged of them; None if unjudged."""
         if not self._bands:
             return None
-        return {
-            name: Value(score=score, low=low, high=high, learning=learning)
-            for name, (score, low, high, learning) in _load_bands(self._bands).items()
-        }
+        return {name: _value(*band) for name, band in _load_bands(self._bands).items()}
 
     def encoded(self) -> bytes:
         """How it crosses the changelog."""
         return to_msgpack((self.revision, self._bands))
+
+
+def _told(value: Value) -> list[Any]:
+    """What a remarkable value says beside its score."""
+    if value.tail is None and not value.shape and not value.contributions:
+        return []
+    return [value.shape, value.tail, value.contributions]
+
+
+def _value(
+    score: float | None, low: float | None, high: float | None, learning: bool,
+    shape: str = "", tail: float | None = None, contributions: dict[str, float] | None = None,
+) -> Value:  # fmt: skip
+    return Value(
+        score=score, low=low, high=high, learning=learning,
+        shape=shape, tail=tail, contributions=contributions or {},
+    )  # fmt: skip
 
 
 def _encode(publication: Publication) -> bytes:

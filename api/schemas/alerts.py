@@ -10,6 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.times import Timestamp
 from models import records
 
+_SHAPE = f"{', '.join(records.SHAPES)}; empty where the detector does not say."
+_TAIL = "Share of the series' own past surprises that were as large as the worst."
+_CONTRIBUTIONS = "Shares of the worst score by context, the largest three first."
+
 
 class _Row(BaseModel):
     """Read from the attributes of a record."""
@@ -50,6 +54,9 @@ class Alert(_Row):
     low: float | None = Field(description="Lower end of the expected band.")
     high: float | None = Field(description="Upper end of the expected band.")
     peak: float | None
+    shape: str = Field(description=_SHAPE)
+    tail: float | None = Field(description=_TAIL)
+    contributions: dict[str, float] = Field(description=_CONTRIBUTIONS)
 
     @classmethod
     def of(cls, record: object) -> Self:
@@ -116,6 +123,9 @@ class Finding(_Row):
     low: float | None
     high: float | None
     peak: float | None
+    shape: str = Field(description=_SHAPE)
+    tail: float | None = Field(description=_TAIL)
+    contributions: dict[str, float] = Field(description=_CONTRIBUTIONS)
     revision: int
 
 

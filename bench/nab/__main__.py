@@ -1,11 +1,11 @@
 """The Numenta Anomaly Benchmark: detectors on a copy of its corpus, at one threshold for all.
 
     python -m bench.nab --corpus DIR [--groups G ...] [--detector NAME] [--threshold best|T]
-                        [--decimate 2 3] [--json OUT] [--emit DIR] [--plots DIR]
+                        [--decimate 2 3] [--beside NAME ...] [--json OUT] [--emit DIR] [--plots DIR]
 
 The corpus is not shipped (see bench/nab/corpus.py). NAME is one of ours, ``river:HalfSpaceTrees``
 and other detectors of River as shipped, or one of the corpus' published results. Every run prints
-the trivial baselines beside it. A surprise becomes a detection by the threshold and a quiet time
+the trivial baselines beside it; ``--beside all`` all of River's and all published ones. A surprise becomes a detection by the threshold and a quiet time
 after each, the one of ``reopen = "auto"``; published scores count at every point, as in NAB.
 """
 
@@ -16,15 +16,17 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from bench.machine import about
-from bench.nab.contenders import Contest, enter
-from bench.nab.corpus import Series, decimate, read_corpus
+from bench.nab.contenders import Contest, enter, names
+from bench.nab.corpus import Series, decimate, read_corpus, thin
 from bench.nab.pictures import draw
 from bench.nab.report import emit, report
 from bench.nab.scoring import PROFILES, best
+from ml import registry
 
 BASELINES = ("zscore", "metronome")
 
@@ -35,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         series = read_corpus(args.corpus, args.groups)
         threshold = None if args.threshold == "best" else float(args.threshold)
         contest = enter(args.detector, args.corpus, series, args.workers)
+        beside = {
+            name: enter(name, args.corpus, series, args.workers)
+            for name in _beside(args)
+            if name != args.detector
+        }
     except (OSError, ValueError) as exc:
         print(f"bench.nab: {exc}", file=sys.stderr)
         return 2
@@ -43,9 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.decimate:
         result["decimated"] = _decimated(args, series, at)
     result["baselines"] = {
-        name: report(series, enter(name, args.corpus, series, args.workers), None)["scores"]
-        for name in BASELINES
-        if name != args.detector
+        name: report(series, other, None)["scores"] for name, other in beside.items()
     }
     _show(series, result)
     _write(args, series, contest, result, at)
@@ -62,7 +67,15 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--detector", default="novelty", help="ours, river:NAME, or published")
     parser.add_argument("--threshold", default="best", help="'best' for the corpus, or a number")
     parser.add_argument(
-        "--decimate", nargs="*", type=int, default=[], help="also on means of so many points"
+        "--decimate",
+        nargs="*",
+        type=int,
+        default=[],
+        metavar="N",
+        help="also on means of N points, and on every Nth alone",
+    )
+    parser.add_argument(
+        "--beside", nargs="*", default=BASELINES, metavar="NAME", help="'all', or other detectors"
     )
     parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 4))
     parser.add_argument("--json", type=Path, help="also write the results there")
@@ -71,17 +84,25 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _beside(args: argparse.Namespace) -> list[str]:
+    """The names of the contenders that are run for comparison."""
+    if args.beside != ["all"]:
+        return list(args.beside)
+    return [*BASELINES, *(n for n in names(args.corpus) if n not in registry.names())]
+
+
 def _decimated(
     args: argparse.Namespace, series: Sequence[Series], at: float
 ) -> dict[str, dict[str, float]]:
-    """Standard scores on block means: at their own best threshold, and at the corpus'."""
+    """Standard scores on coarser copies: at their own best threshold, and at the corpus'."""
     out, standard = {}, PROFILES["standard"]
-    for by in args.decimate:
-        copies = [decimate(s, by) for s in series]
+    kinds = {"means of": decimate, "every": thin}
+    for (kind, coarser), by in product(kinds.items(), args.decimate):
+        copies = [coarser(s, by) for s in series]
         contest = enter(args.detector, args.corpus, copies, args.workers)
         own = best(copies, contest.scores, standard, contest.cooldown)
         same = best(copies, contest.scores, standard, contest.cooldown, at)
-        out[str(by)] = {
+        out[f"{kind} {by}"] = {
             "best": round(own.score, 3), "threshold": own.threshold, "same": round(same.score, 3),
         }  # fmt: skip
     return out
@@ -116,9 +137,10 @@ def _show(series: Sequence[Series], result: dict[str, Any]) -> None:
     middle = result["steady"]
     print(f"steady at {middle['threshold']:.4g}: {middle['standard']:.2f} standard")
     for group, score in result["left_out"].items():
-        print(f"  {group}, steady threshold of the other groups: {score:.2f}")
+        plain = result["left_out_at_best"][group]
+        print(f"  {group}, threshold of the other groups: steady {score:.2f}, best {plain:.2f}")
     for by, r in result.get("decimated", {}).items():
-        print(f"  means of {by}: {r['best']:.2f} at {r['threshold']:.3g}, {r['same']:.2f} at ours")
+        print(f"  {by}: {r['best']:.2f} at {r['threshold']:.3g}, {r['same']:.2f} at ours")
     for group, r in result["per_group"].items():
         print(
             f"  {group}: {r['found']}/{r['windows']} windows, {r['inside']}/{r['alerts']} alerts"

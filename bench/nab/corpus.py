@@ -73,6 +73,13 @@ def decimate(series: Series, by: int) -> Series:
     return Series(f"{series.name}/{by}", series.times[: n * by : by], values.tolist(), windows)
 
 
+def thin(series: Series, by: int) -> Series:
+    """Every ``by``-th point of the series alone, as if it were sampled less often."""
+    values = series.values[::by]
+    windows = [(-(-a // by), min(b // by, len(values) - 1)) for a, b in series.windows]
+    return Series(f"{series.name}/every {by}", series.times[::by], values, windows)
+
+
 def published(corpus: Path, detector: str, series: Series) -> NDArray[np.float64]:
     """The scores that a detector's results hold for a series, one a point.
 

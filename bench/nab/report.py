@@ -24,7 +24,10 @@ def report(series: Sequence[Series], contest: Contest, threshold: float | None) 
     at = results["standard"].threshold
     middle = steady(series, contest.scores, PROFILES["standard"], contest.cooldown)
     files = per_file(series, contest, at)
-    others = left_out(series, contest.scores, PROFILES["standard"], contest.cooldown)
+    others, plain = (
+        left_out(series, contest.scores, PROFILES["standard"], contest.cooldown, choose)
+        for choose in (steady, best)
+    )
     return {
         "scores": {label: round(r.score, 3) for label, r in results.items()},
         "threshold": {label: r.threshold for label, r in results.items()},
@@ -33,6 +36,7 @@ def report(series: Sequence[Series], contest: Contest, threshold: float | None) 
         "windows": results["standard"].windows,
         "steady": {"threshold": middle.threshold, "standard": round(middle.score, 3)},
         "left_out": {group: round(r.score, 3) for group, r in others.items()},
+        "left_out_at_best": {group: round(r.score, 3) for group, r in plain.items()},
         "us_per_point": contest.us_per_point,
         "bytes_per_series": contest.bytes_per_series,
         "per_group": per_group(files),

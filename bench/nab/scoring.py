@@ -7,7 +7,7 @@ score is the sum between that of silence (0) and that of the first point of ever
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -184,9 +184,13 @@ def steady(
 
 
 def left_out(
-    series: Sequence[Series], scores: Sequence[Floats], profile: Profile, cooldown: Cooldown
+    series: Sequence[Series],
+    scores: Sequence[Floats],
+    profile: Profile,
+    cooldown: Cooldown,
+    choose: Callable[..., Result] = steady,
 ) -> dict[str, Result]:
-    """Each group's score with the threshold that is steadily best for the *other* groups."""
+    """Each group's score with the threshold that ``choose`` finds best for the *other* groups."""
     groups = [s.name.partition("/")[0] for s in series]
     out = {}
     for group in sorted(set(groups)):
@@ -195,7 +199,7 @@ def left_out(
         if not rest or not any(series[i].windows for i in ours):
             continue
         others = [series[i] for i in rest], [scores[i] for i in rest]
-        at = steady(*others, profile, cooldown).threshold
+        at = choose(*others, profile, cooldown).threshold
         mine = [series[i] for i in ours], [scores[i] for i in ours]
         out[group] = best(*mine, profile, cooldown, at)
     return out

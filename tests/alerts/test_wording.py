@@ -25,6 +25,11 @@ def test_reasons_read_as_they_should(golden):
     queue = about(QUEUE, "queue_depth", {"host": "web-1", "dc": "par"})
     load = about(LOAD, "cpu", {"host": "web-1"})
     band, narrow = {"low": 1150.2, "high": 1479.9}, {"low": 30.0, "high": 30.0}
+    shift = {"shape": "level shift", "tail": 0.0011}
+    weekly = {"against this hour of the week": 0.56, "level": 0.21}
+    several = {"contributions": {"level": 0.34, "jump": 0.3, "value": 0.2}}
+    even = {"value": 0.2, "level": 0.2, "jump": 0.19}
+    quiet = rule("absent(plays) for 5m", group=["platform"])
     lines = [
         wording.breach_reason(ERRORS, errors, Value(0.3123), 20_000),
         wording.breach_reason(START, start, Value(4210.4, 90, 6.0, **band), 50_000),
@@ -35,6 +40,22 @@ def test_reasons_read_as_they_should(golden):
         wording.breach_reason(QUEUE, queue, Value(0.01234567, 1, 2.5, -0.5, 0.001), 300_000),
         wording.breach_reason(QUEUE, queue, Value(-3.5e-7, 1, 2.5, **narrow), 0),
         wording.breach_reason(LOAD, load, Value(98.25), 3_900_000),
+        wording.breach_reason(
+            START, start, Value(4210.4, 90, 6.0, **band, **shift, contributions=weekly), 50_000
+        ),
+        wording.breach_reason(
+            PLAYS, plays, Value(0.0, 1, 4.0, 1150, 1480, shape="drop to zero"), 0
+        ),
+        wording.breach_reason(PLAYS, plays, Value(1200.0, 1, 4.0, 1150, 1480, **several), 0),
+        wording.breach_reason(
+            PLAYS, plays, Value(12.0, 1, 4.0, 1150, 1480, tail=0.4, contributions=even), 0
+        ),
+        wording.breach_reason(quiet, silent, Value(0.0), 300_000),
+        wording.resolved_reason(quiet, silent, Value(12.0), 60_000, 0.0),
+        wording.retracted_reason(quiet, silent, Value(12.0), T0),
+        wording.resolved_reason(
+            START, start, Value(1300.0, 90, 0.1, **band, shape="spike"), 60_000, 4210.4
+        ),
         wording.resolved_reason(ERRORS, errors, Value(0.012), 20_000, 0.3123),
         wording.resolved_reason(START, start, Value(1300.0, 90, 0.1, **band), 60_000, 4210.4),
         wording.resolved_reason(START, start, Value(2300.0, 90, 0.1, **band), 60_000, 4210.4),

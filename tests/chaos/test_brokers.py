@@ -11,6 +11,17 @@ from tests.support.chaos_app import EVENTS
 from tests.support.chaos_trial import LEFT, PROMISED, SLACK
 
 
+def interrupt_twice(scenario, trial, interrupt):
+    """Interrupt the broker at a third and at two thirds of one worker's work."""
+    worker = trial.worker("a")
+    trial.wait_owned(worker, 4)
+    trial.feed()
+    for share in (0.3, 0.6):
+        trial.wait_done(share)
+        interrupt()
+    scenario.must_be_exact(trial.finish(), left_with_70=len(trial.exits))
+
+
 @pytest.mark.chaos(long=300_000)
 def test_broker_restart(scenario, own_broker, trial_on):
     """The only broker is stopped and started again twice while the worker runs; a supervisor starts
@@ -18,14 +29,7 @@ def test_broker_restart(scenario, own_broker, trial_on):
 
     A flush that the broker had taken and not answered would be repeated, or given up for lost.
     """
-    trial = trial_on(own_broker)
-    worker = trial.worker("a")
-    trial.wait_owned(worker, 4)
-    trial.feed()
-    for share in (0.3, 0.6):
-        trial.wait_done(share)
-        own_broker.restart()
-    scenario.must_be_exact(trial.finish(), left_with_70=len(trial.exits))
+    interrupt_twice(scenario, trial_on(own_broker), own_broker.restart)
 
 
 @pytest.mark.chaos(long=300_000, quick=40_000)
@@ -34,15 +38,12 @@ def test_broker_kill(scenario, own_broker, trial_on):
 
     As in `broker_restart`; an open transaction must end by itself when the broker is back.
     """
-    trial = trial_on(own_broker)
-    worker = trial.worker("a")
-    trial.wait_owned(worker, 4)
-    trial.feed()
-    for share in (0.3, 0.6):
-        trial.wait_done(share)
+
+    def kill_and_start():
         own_broker.kill()
         own_broker.start()
-    scenario.must_be_exact(trial.finish(), left_with_70=len(trial.exits))
+
+    interrupt_twice(scenario, trial_on(own_broker), kill_and_start)
 
 
 @pytest.mark.chaos(long=300_000)

@@ -16,14 +16,9 @@ def early(scenario):
     return min(20, max(5, scenario.events // 8_000))
 
 
-PATIENT = {"BACKBEAT_FLUSH_DEADLINE": "60"}
-"""A worker that has been frozen finds its flush overdue, and leaves for that alone; one that has more
-patience must be told by the broker that it is fenced."""
-
-
-def freeze(trial, fault, share=1.0, **env):
+def freeze(trial, fault, share=1.0):
     """Start a worker, feed it, and wait until it has stopped itself."""
-    old = trial.worker("old", fault, **env)
+    old = trial.worker("old", fault)
     trial.wait_owned(old, 4)
     trial.feed(share)
     trial.wait(lambda: old.is_frozen, f"{old.label} frozen at {fault}")
@@ -43,7 +38,9 @@ def thaw_and_see_it_leave(trial, old):
     old.send(signal.SIGCONT)
     assert trial.wait_end(old) == LEFT, old.tail()
     assert old.last_words(), old.tail()
-    return old.last_words()[-1]
+    words = old.last_words()[-1]
+    assert "fenced" in words
+    return words
 
 
 @pytest.mark.chaos(long=3_000_000)
@@ -69,10 +66,9 @@ def test_zombie_inside_a_transaction(scenario, broker, trial_on, point):
     Were the state read before the old transaction is over, its batch would be missing or told twice.
     """
     trial = trial_on(broker)
-    old = freeze(trial, f"{point}:{early(scenario)}:freeze", **PATIENT)
+    old = freeze(trial, f"{point}:{early(scenario)}:freeze")
     replace(trial, until=0.6)
     words = thaw_and_see_it_leave(trial, old)
-    assert "fenced" in words
     scenario.must_be_exact(trial.finish(), it_said=words)
 
 
@@ -85,12 +81,11 @@ def test_zombie_with_compaction(scenario, broker, trial_on):
     """
     trial = trial_on(broker)
     chaos_broker.create(trial.bootstrap, trial.changelog, OFTEN_COMPACTED)
-    old = freeze(trial, f"after-fold:{early(scenario)}:freeze", 0.6, **PATIENT)
+    old = freeze(trial, f"after-fold:{early(scenario)}:freeze", 0.6)
     before = trial.totals_written()
-    replace(trial, until=0.15 if scenario.is_long else 0.5)  # patience has an end
+    replace(trial, until=0.5)
     survived = trial.wait_compacted(before, until=0.8)
     words = thaw_and_see_it_leave(trial, old)
-    assert "fenced" in words
     trial.feed(0.9)
     trial.wait_done(0.9)
     for worker in list(trial.workers):

@@ -9,12 +9,13 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from engine.changelog import reader, restore
+from engine.changelog import restore
 from engine.flush import Flush, Place
 from engine.io_thread import IoThread
 from models.errors import FencedError
 from models.flow import Output
 from models.settings import Settings
+from tests.support.topics import read_partitions
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -55,16 +56,8 @@ async def flush(kafka_server, unique_name):
 
 async def readable(flush, topic):
     """Values that a reader of committed records is given, from every partition."""
-    async with reader(flush.settings.bootstrap) as consumer:
-        tps = [TopicPartition(flush.settings.topic(topic), p) for p in range(4)]
-        consumer.assign(tps)
-        await consumer.seek_to_beginning(*tps)
-        found, quiet = [], 0
-        while quiet < 3:
-            batch = await consumer.getmany(timeout_ms=200)
-            quiet = 0 if batch else quiet + 1
-            found += [r.value for rs in batch.values() for r in rs]
-        return sorted(found)
+    partitions = await read_partitions(flush.settings.bootstrap, flush.settings.topic(topic))
+    return sorted(r.value for records in partitions for r in records)
 
 
 async def committed(flush):

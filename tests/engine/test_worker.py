@@ -10,8 +10,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
-from engine.changelog import reader, restore
+from engine.changelog import restore
 from engine.store import META_KEY
+from tests.support.topics import read_partitions
 from tests.support.worker import Worker
 
 APP = "tests.support.counting_app"
@@ -56,16 +57,8 @@ async def counts(worker):
 
 async def read_all(worker, topic):
     """Every record of a topic."""
-    async with reader(worker.bootstrap) as consumer:
-        tps = [TopicPartition(f"{worker.name}-{topic}", p) for p in range(4)]
-        consumer.assign(tps)
-        await consumer.seek_to_beginning(*tps)
-        records, quiet = [], 0
-        while quiet < 3:
-            batch = await consumer.getmany(timeout_ms=200)
-            quiet = 0 if batch else quiet + 1
-            records += [r for rs in batch.values() for r in rs]
-        return records
+    partitions = await read_partitions(worker.bootstrap, f"{worker.name}-{topic}")
+    return [record for records in partitions for record in records]
 
 
 @asynccontextmanager

@@ -88,6 +88,27 @@ def test_block_means_keep_the_windows_in_place(series):
     assert small.windows == [(100, 124)]
 
 
+def test_every_fourth_point_is_itself_and_windows_shrink_to_the_points_inside(series):
+    values = [float(i) for i in range(1000)]
+    small = nab_corpus.thin(series._replace(values=values, windows=[(401, 499)]), 4)
+
+    assert small.values[:3] == [0, 4, 8]
+    assert small.times[:2] == [0, 240_000]
+    assert small.windows == [(101, 124)]
+
+
+def test_the_groups_left_out_are_scored_with_the_others_threshold(series):
+    scores = {"g": np.zeros(1000), "h": np.zeros(1000)}
+    scores["g"][420], scores["h"][420], scores["h"][700] = 2.0, 3.0, 2.5
+    both = [series, series._replace(name="h/f.csv")]
+    got = scoring.left_out(both, list(scores.values()), STANDARD, scoring.NONE, scoring.best)
+
+    assert got["g"].threshold == 3.0
+    assert got["g"].found == 0
+    assert got["h"].threshold == 2.0
+    assert got["h"].false_points == 1
+
+
 def test_alerts_are_counted_by_windows_hit_inside_and_outside():
     got = known_cause.count_alerts([5, 10, 15, 99], [(10, 20), (30, 40)])
 
@@ -137,7 +158,8 @@ def test_the_command_writes_what_it_prints(small_corpus, capsys):
     assert got["per_file"]["g/f.csv"]["inside"][0].startswith("2020-01-01 15:0")
     assert got["us_per_point"] > 0
     assert 1000 < got["bytes_per_series"] < 18 * 1024
-    assert got["decimated"]["2"]["best"] > 0
+    assert got["decimated"]["means of 2"]["best"] > 0
+    assert got["decimated"]["every 2"]["best"] > 0
     assert got["per_group"]["g"]["recall"] == 1
     assert "metronome" in capsys.readouterr().out
     assert known_cause.main(["--corpus", str(small_corpus), "--groups", "g"]) == 0
@@ -157,6 +179,33 @@ def test_emitted_scores_are_a_published_detector_of_the_same_score(small_corpus)
 
     assert again["scores"] == ours["scores"]
     assert again["false_points"] == ours["false_points"]
+
+
+def test_groups_choose_and_the_others_are_run_beside(small_corpus, capsys):
+    data, labels = small_corpus / "data", small_corpus / "labels" / "combined_windows.json"
+    (data / "h").mkdir()
+    (data / "h" / "f.csv").write_text((data / "g" / "f.csv").read_text())
+    labels.write_text(
+        json.dumps(dict.fromkeys(("g/f.csv", "h/f.csv"), json.loads(labels.read_text())["g/f.csv"]))
+    )
+    emit = small_corpus / "results"
+    run(small_corpus, "--groups", "h", "--detector", "lite", "--emit", str(emit))
+    (emit / "lite" / "h" / "lite_f.csv").rename(emit / "lite" / "h" / "another_f.csv")
+    (emit / "lite").rename(emit / "another")
+    got = run(small_corpus, "--groups", "h", "--workers", "2", "--beside", "all")
+
+    assert set(got["per_file"]) == {"h/f.csv"}
+    assert set(got["baselines"]) == {
+        "zscore", "metronome", *(f"river:{name}" for name in RIVER), "another",
+    }  # fmt: skip
+    assert got["left_out"] == {}
+    assert (
+        set(run(small_corpus)["left_out"])
+        == set(run(small_corpus)["left_out_at_best"])
+        == {"g", "h"}
+    )
+    assert main(["--corpus", str(small_corpus), "--groups", "nothing"]) == 2
+    assert "nothing" in capsys.readouterr().err
 
 
 def test_a_picture_is_drawn_of_each_file(small_corpus):

@@ -43,6 +43,34 @@ def test_values_that_stay_beyond_the_band_are_a_level_shift_after_five():
     assert shapes[4:] == ["level shift"] * 4
 
 
+def test_a_moderate_shift_is_one_though_the_band_follows_it():
+    """Ten deviations: the band has reached the new level after three values."""
+    draw = random.Random(4)
+    verdicts = play(taught(NoveltyDetector()), [draw.gauss(140, 4) for _ in range(12)])
+
+    assert [v.shape for v in verdicts[:4]] == ["spike"] * 4
+    assert {v.shape for v in verdicts[4:]} == {"level shift"}
+    assert 0 in {v.direction for v in verdicts}
+
+
+def test_a_level_that_stays_for_an_hour_is_the_usual_one():
+    draw = random.Random(4)
+    detector = taught(NoveltyDetector())
+    play(detector, [draw.gauss(140, 4) for _ in range(90)])
+
+    assert detector.score(140.0, 1590 * MINUTE).shape == ""
+    assert detector.score(240.0, 1590 * MINUTE).shape == "spike"
+
+
+def test_a_state_from_before_edges_were_kept_is_still_read():
+    state = msgspec.msgpack.decode(taught(NoveltyDetector()).dump())
+    run, zeros, _edge = state[7]
+    state[7] = [run, zeros]
+    again = load(msgspec.msgpack.encode(state))
+
+    assert [v.shape for v in play(again, [200.0] * 5)] == ["spike"] * 4 + ["level shift"]
+
+
 def test_values_that_jump_from_side_to_side_are_no_level_shift():
     shapes = {v.shape for v in play(taught(NoveltyDetector()), [200.0, 20.0] * 6)}
 

@@ -17,10 +17,11 @@ PARTITIONS = 4
 
 def read_topic(bootstrap: str, topic: str) -> list[list[ConsumerRecord]]:
     """Every record of a topic, partition by partition in offset order."""
-    return asyncio.run(_read(bootstrap, topic))
+    return asyncio.run(read_partitions(bootstrap, topic))
 
 
-async def _read(bootstrap: str, topic: str) -> list[list[ConsumerRecord]]:
+async def read_partitions(bootstrap: str, topic: str) -> list[list[ConsumerRecord]]:
+    """As :func:`read_topic`, for coroutines."""
     found: list[list[ConsumerRecord]] = [[] for _ in range(PARTITIONS)]
 
     def take(tp: TopicPartition, records: Sequence[ConsumerRecord]) -> None:

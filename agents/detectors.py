@@ -1,0 +1,93 @@
+"""Which detector judges a series, and on which kind of day, as the configuration has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
+
+from ml import registry
+from ml.calendar import ORDINARY, Calendar
+from ml.directed import DirectedDetector
+from ml.protocol import Detector
+from models.config import group_name
+from models.detection import CalendarSpec, DetectorSpec
+from models.records import Window
+from models.series import parse_key
+from storage.series_rows import parse_group
+
+SPECIAL = "#days"
+"""What detectors of special days are kept under, behind the key of the ordinary ones: they cross the
+changelog only on such days, and go with the group.
+"""
+
+_DEFAULT = DetectorSpec(registry.DEFAULT)
+
+
+class DetectorChoice:
+    """The configured detectors: which for a series, and of which kind of day.
+
+    Raises:
+        ConfigurationError: a detector, time zone or country that there is not.
+    """
+
+    def __init__(
+        self, specs: Sequence[DetectorSpec] = (), calendar: CalendarSpec | None = None
+    ) -> None:
+        self._specs = tuple(specs)
+        self._calendar = None if calendar is None else Calendar(calendar)
+        self._registered = {registry.create(name).name for name in registry.names()}
+        for spec in specs:
+            _make(spec)
+        self._spec_of = lru_cache(maxsize=100_000)(self._find)
+
+    def day(self, window: Window) -> str:
+        """The kind of day a window began on; empty for an ordinary one."""
+        if self._calendar is None:
+            return ""
+        kind = self._calendar.context(window.start, window.tenant, _country(window.group))
+        return "" if kind == ORDINARY else kind
+
+    def choose(self, group: str, measure: str, present: Detector | None) -> Detector:
+        """The series' detector: the present one if it is what is configured, else a new one.
+
+        One that the registry does not make itself is somebody else's choice, and stays.
+        """
+        spec = self._spec_of(group, measure)
+        if present is not None and self._is_as_configured(present, spec):
+            return present
+        return _make(spec)
+
+    def configured(self, group: str, measure: str) -> Detector:
+        """A new detector of a series."""
+        return _make(self._spec_of(group, measure))
+
+    def _find(self, group: str, measure: str) -> DetectorSpec:
+        key = parse_group(group)
+        for spec in self._specs:
+            if spec.metric is not None:
+                fits = key.metric and fnmatchcase(key.name, spec.metric)
+            else:
+                fits = not key.metric and measure in spec.measures
+                fits = fits and (not spec.groups or key.name in map(group_name, spec.groups))
+            if fits:
+                return spec
+        return _DEFAULT
+
+    def _is_as_configured(self, present: Detector, spec: DetectorSpec) -> bool:
+        direction, minimum, inner = "any", 0.0, present
+        if isinstance(present, DirectedDetector):
+            direction, minimum, inner = present.direction, present.minimum, present.inner
+        if inner.name not in self._registered:
+            return True
+        name = inner.name if spec.name == inner.name else inner.name.partition("/")[0]
+        return (name, direction, minimum) == (spec.name, spec.direction, spec.minimum)
+
+
+def _make(spec: DetectorSpec) -> Detector:
+    return registry.create(spec.name, spec.direction, spec.minimum)
+
+
+@lru_cache(maxsize=100_000)
+def _country(group: str) -> str | None:
+    return dict(parse_key(group).tags).get("country")

@@ -1,0 +1,70 @@
+"""What of a detector's verdict goes along with a window's value, and what of it a revision keeps."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from ml.protocol import Verdict
+from models.records import REMARKABLE, Value
+
+_TOLD = 3
+"""Contexts whose share of a score is told: more than two are never put into words."""
+
+_LEAST = 0.05
+"""The least share that is told."""
+
+
+def judged(value: Value, verdict: Verdict, model: str = "") -> Value:
+    """The value with score and band; what a surprise looks like only where it is remarkable.
+
+    ``model`` is the id of the model that gave the verdict, "" for the configured detector.
+    """
+    score = verdict.score
+    if score is None or score < REMARKABLE:
+        return replace(
+            value,
+            score=score,
+            low=verdict.low,
+            high=verdict.high,
+            learning=score is None,
+            model=model,
+        )
+    tail = verdict.tail
+    return replace(
+        value,
+        score=score,
+        low=verdict.low,
+        high=verdict.high,
+        model=model,
+        shape=verdict.shape,
+        tail=None if tail is None else float(f"{tail:.2g}"),
+        contributions=shares(verdict.contributions, score),
+    )
+
+
+def shares(parts: tuple[tuple[str, float], ...], score: float) -> dict[str, float]:
+    """The largest contributions to a score (> 0) as shares of it, largest first, in hundredths."""
+    largest = sorted(parts, key=lambda part: -part[1])[:_TOLD]
+    return {name: round(part / score, 2) for name, part in largest if part >= _LEAST * score}
+
+
+def rejudged(value: Value, first: Value | None) -> Value:
+    """A revised value under the verdict of its first publication: 0 if it is inside that band."""
+    if first is None or value.value is None:
+        return value
+    score, low, high = first.score, first.low, first.high
+    if score is not None and low is not None and high is not None and low <= value.value <= high:
+        return replace(
+            value, score=0.0, low=low, high=high, learning=first.learning, model=first.model
+        )
+    return replace(
+        value,
+        score=score,
+        low=low,
+        high=high,
+        learning=first.learning,
+        model=first.model,
+        shape=first.shape,
+        tail=first.tail,
+        contributions=first.contributions,
+    )

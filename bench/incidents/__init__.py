@@ -1,0 +1,1 @@
+"""The simulator's labelled incidents against detectors and trivial baselines."""

@@ -1,0 +1,56 @@
+"""The pictures of the docs: what is drawn of a small ground, and that the committed ones are linked."""
+
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from bench import pictures
+from bench.incidents.ground import PANE, Ground, Track
+from simulate.incidents import HOUR, MINUTE, release
+
+AT = 8 * HOUR
+
+
+@pytest.fixture(scope="module")
+def ground():
+    """Ten hours of a calm series that is three times as high while its slice is broken."""
+    values = 800 + 40 * np.random.default_rng(2).standard_normal(10 * HOUR // PANE)
+    values[AT // PANE : (AT + 4 * MINUTE) // PANE] *= 3
+    track = Track("startup_p95", {"platform": "ios", "country": "FR"}, values, values > 0)
+    broken = release("release/1", AT, 4 * MINUTE, "ios", "FR")
+    return Ground(1, 0, HOUR // PANE, (broken,), [track])
+
+
+def test_a_finding_is_drawn_with_its_band_threshold_and_contexts(ground):
+    root = ET.fromstring(pictures.around(ground, "release", is_found=True))
+    found = [element.tag.rpartition("}")[2] for element in root.iter()]
+
+    assert found.count("circle") == 2
+    assert found.count("polygon") == 1
+    assert found.count("polyline") == 1 + 1 + 7
+    assert "value at this time of day" in "".join(root.itertext())
+
+
+def test_a_picture_of_what_is_not_there_is_refused(ground):
+    with pytest.raises(ValueError, match="'release' is missed"):
+        pictures.around(ground, "release", is_found=False)
+    with pytest.raises(ValueError, match="'silence' is found"):
+        pictures.around(ground, "silence", is_found=True)
+
+
+def test_a_value_that_is_not_there_leaves_no_point():
+    panel = pictures.Panel("a < b", {"v": [1.0, None, 3.0]}, level=2.0)
+    text = pictures.svg([0, 60_000, 120_000], [panel], [(0, 60_000)])
+    root = ET.fromstring(text)
+    (line,) = (e for e in root.iter() if e.tag.endswith("polyline"))
+
+    assert len(line.get("points").split()) == 2
+    assert "a < b" in "".join(root.itertext())
+
+
+def test_the_page_shows_every_picture_the_command_makes():
+    page = (pictures.ROOT / "docs" / "detection.md").read_text()
+    for path in sorted((pictures.ROOT / "docs" / "images").glob("detection-*.svg")):
+        ET.parse(path)
+        assert f"(images/{path.name})" in page
