@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli import doctor, replay, simulate, tail, up
+from cli import doctor, ml, replay, simulate, tail, up
 from models.errors import BackbeatError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("simulate")(simulate.command)
 app.command("replay")(replay.command)
 app.command("tail")(tail.command)
 app.command("doctor")(doctor.command)
+app.add_typer(ml.app)
 
 
 @app.command("docs")

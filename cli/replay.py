@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from cli.pairs import read_pairs
 from cli.run import load_settings
 from importers.replays import MetricRecord, Replay
 from importers.river_sets import RIVER_SETS, water_flow
@@ -47,7 +48,7 @@ def command(
     replay = Replay(
         tenant=tenant or settings.tenants[0],
         metric=metric or (river or "").replace("-", "_") or _needs_metric(),
-        tags=_tags(tag or []),
+        tags=read_pairs("--tag", tag or []),
         stream=stream or f"replay-{source}",
     )
     seconds = asyncio.run(_replay(settings, replay, samples, times))
@@ -77,17 +78,6 @@ def _samples(file: Path | None, river: str | None) -> tuple[str, list[Sample]]:
 
 def _needs_metric() -> str:
     raise ConfigurationError("name the metric with --metric NAME")
-
-
-def _tags(pairs: Sequence[str]) -> dict[str, str]:
-    tags = {}
-    for pair in pairs:
-        name, sep, value = pair.partition("=")
-        if not sep or not name:
-            msg = f"--tag {pair!r} is not of the form name=value"
-            raise ConfigurationError(msg)
-        tags[name] = value
-    return tags
 
 
 def _speed(text: str) -> float | None:
