@@ -21,6 +21,7 @@ from api.metrics import ApiMetrics
 from api.middleware import Envelope
 from api.security import create_authenticator
 from api.services.alerts import AlertReader
+from api.services.attribution import AttributionReader
 from api.services.health import HealthChecker
 from api.services.ingest import Ingest
 from api.services.lag import KafkaLag, LagProbe
@@ -86,6 +87,7 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
         clock=clock,
         metrics=metrics,
         alerts=AlertReader(queries),
+        attribution=AttributionReader(queries, config),
         series=reader,
         overview=OverviewReader(queries, reader),
         ingest=Ingest(producer, config, metrics),
