@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from agents import evidence
 from alerts import rulestate
 from alerts.conditions import advance
 from alerts.rules import Rule
@@ -20,8 +21,7 @@ from ml import registry
 from ml.protocol import Detector
 from models.config import WindowSpec
 from models.flow import Output, State, StoreSpec
-from models.records import Finding, Value, Window, to_json
-from models.topics import ALERT_ID_HEADER, STREAM_HEADER
+from models.records import Value, Window
 from storage.series_rows import parse_group
 
 DETECTORS = "detectors"
@@ -102,8 +102,13 @@ class RuleJudge:
                 self._rescore(window, previous) if window.revision else self._score(window, state)
             )
             window = replace(window, values=judged)
-        findings = self._findings(window, state)
-        return window, [_output(finding) for finding in findings]
+        outputs = self._findings(window, state)
+        measures = self._book.index().attributed(window.tenant, window.size)
+        return window, [*outputs, *evidence.rows_output(window, measures)]
+
+    def passed(self, tenant: str, stream: str, at: int, partition: int) -> list[Output]:
+        """All windows up to ``at`` were judged: what waits for that is told."""
+        return [evidence.passed_output(tenant, stream, at, partition)]
 
     def forget(self, group: str, stream: str, size: int, state: State) -> None:
         """The group instance was dropped: so are its detectors and what its rules remember."""
@@ -142,10 +147,10 @@ class RuleJudge:
             return window.values
         return {m: _with_band(v, previous.get(m)) for m, v in window.values.items()}
 
-    def _findings(self, window: Window, state: State) -> list[Finding]:
+    def _findings(self, window: Window, state: State) -> list[Output]:
         key = _key(window.group, window.stream, window.size)
         states = state[RULES].get(key) or {}
-        found: list[Finding] = []
+        found: list[Output] = []
         changed = False
         for rule in self._book.index().rules_for(window):
             value = window.values.get(rule.measure)
@@ -160,7 +165,7 @@ class RuleJudge:
                     del states[rule.id]
                 else:
                     states[rule.id] = after
-            found += findings
+            found += [evidence.finding_output(rule, window, value, f) for f in findings]
         if changed and states:
             state[RULES][key] = states
         elif changed:
@@ -185,11 +190,3 @@ def _with_band(value: Value, first: Value | None) -> Value:
     if score is not None and first.low is not None and first.high is not None:
         score = 0.0 if first.low <= value.value <= first.high else score
     return replace(value, score=score, low=first.low, high=first.high, learning=first.learning)
-
-
-def _output(finding: Finding) -> Output:
-    headers = (
-        (ALERT_ID_HEADER, finding.incident.encode()),
-        (STREAM_HEADER, finding.stream.encode()),
-    )
-    return Output("findings", finding.tenant.encode(), to_json(finding), headers)

@@ -31,14 +31,20 @@ def slice_text(tags: Mapping[str, str]) -> str:
 
 
 def explanation_text(
-    measure: str, change: float, of: float | None, named: Sequence[Part], others: Iterable[Part]
+    measure: str,
+    change: float,
+    of: float | None,
+    named: Sequence[Part],
+    others: Iterable[Part],
+    root: Mapping[str, str] | None = None,
 ) -> str:
     """Such as ``plays of ios × FR explain 83 % of the drop (total −12 %); also: android × FR 6 %``.
 
-    ``change`` is how far the total moved, ``of`` what was expected of it (for the percentage).
+    ``change`` is how far the total moved (or the slice ``root``), ``of`` what was expected of it.
     """
     direction = "rise" if change > 0 else "drop"
-    moved = f" (total {percent(change / of, signed=True)})" if of else ""
+    whole = slice_text(root) if root else "total"
+    moved = f" ({whole} {percent(change / of, signed=True)})" if of else ""
     label = measure_name(measure)
     if not named:
         return f"no slice explains the {direction} of {label}{moved}"

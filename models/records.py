@@ -107,12 +107,21 @@ class Window(msgspec.Struct, omit_defaults=True, gc=False):
         return f"{self.group}@{self.stream}/{self.size}+{self.slide}/{self.start}"
 
 
+class Share(msgspec.Struct, gc=False):
+    """A slice's share of a change of the total: 0.83 is 83 %; negative: it moved against it."""
+
+    tags: dict[str, str]
+    share: float
+
+
 class Finding(msgspec.Struct, omit_defaults=True, gc=False):
     """A change of one rule's state on one series: the verdict, and the window that brought it.
 
     ``incident`` is the deterministic id shared by all findings (and the alert) of one incident:
     derived from rule, series, stream and the first breaching window's start. ``since`` is that
     start, ``at`` the event time of the change (the deciding window's end).
+    Of rules that attribute: ``cause`` names the slices that explain the change, with ``shares``;
+    ``parent`` is the incident that speaks for this one, ``takes_over`` the ended one whose place it takes.
     """
 
     incident: str
@@ -140,6 +149,10 @@ class Finding(msgspec.Struct, omit_defaults=True, gc=False):
     revision: int = 0
     receivers: list[str] = []
     summary: str = ""
+    parent: str = ""
+    takes_over: str = ""
+    cause: str = ""
+    shares: list[Share] = []
 
 
 class Alert(msgspec.Struct, omit_defaults=True, gc=False):
@@ -148,7 +161,8 @@ class Alert(msgspec.Struct, omit_defaults=True, gc=False):
     ``started_at``: start of the first breaching window; ``fired_at``: event time at which the
     rule's ``for`` was fulfilled; ``resolved_at``: event time of the resolving window's end.
     ``seen_at`` is the processing time of this version, for measuring latency; it takes no part in
-    any decision.
+    any decision. ``cause`` and ``shares`` say which slices explain it; nobody is notified of an
+    alert with a ``parent``, for the alert of that id speaks for it.
     """
 
     id: str
@@ -176,6 +190,9 @@ class Alert(msgspec.Struct, omit_defaults=True, gc=False):
     high: float | None = None
     peak: float | None = None
     seen_at: int = 0
+    parent: str = ""
+    cause: str = ""
+    shares: list[Share] = []
 
 
 class Notification(msgspec.Struct, omit_defaults=True, gc=False):
