@@ -68,7 +68,7 @@ class AttributionConfig:
 def fold_evidence(batch: Batch, state: State, now: int, config: AttributionConfig) -> list[Output]:
     """Findings of rules that attribute, each with its cause or the incident that speaks for it.
 
-    Counts ``evidence`` {undecodable, led, explained}; what cannot be read goes to ``dead-letters``.
+    Counts ``evidence`` {undecodable, explained: nobody is told of it}; what cannot be read goes to ``dead-letters``.
     """
     outputs: list[Output] = []
     held: MutableMapping[str, Held] = state[HELD.name]
@@ -121,8 +121,8 @@ def _decide(
     else:
         state[STORIES.name].pop(key, None)
     for finding in out:
-        if finding.state == "firing":
-            config.counters.count("evidence", "explained" if finding.parent else "led", 1)
+        if finding.state == "firing" and finding.parent:
+            config.counters.count("evidence", "explained", 1)
     return [to_findings(finding) for finding in out]
 
 
