@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from agents import verdicts
+from agents import evidence, verdicts
 from agents.detectors import SPECIAL, DetectorChoice
 from agents.forecasting import FORECASTERS, Watched, outlooks
 from agents.modelbook import Counters, ModelBook
@@ -29,8 +29,7 @@ from ml.protocol import Detector
 from models.config import WindowSpec
 from models.errors import StateError
 from models.flow import Output, State, StoreSpec
-from models.records import Finding, Value, Window, to_json
-from models.topics import ALERT_ID_HEADER, STREAM_HEADER
+from models.records import Value, Window
 from storage.series_rows import parse_group
 
 log = logging.getLogger("backbeat.models")
@@ -147,8 +146,13 @@ class RuleJudge:
                 else self._score(window, state, told)
             )
             window = replace(window, values=judged)
-        findings = self._findings(window, state)
-        return window, [*(_output(finding) for finding in findings), *told]
+        outputs = self._findings(window, state)
+        measures = self._book.index().attributed(window.tenant, window.size)
+        return window, [*outputs, *evidence.rows_output(window, measures), *told]
+
+    def passed(self, tenant: str, stream: str, at: int, partition: int) -> list[Output]:
+        """All windows up to ``at`` were judged: what waits for that is told."""
+        return [evidence.passed_output(tenant, stream, at, partition)]
 
     def forget(self, group: str, stream: str, size: int, state: State) -> None:
         """The group instance was dropped: so are its detectors and what its rules remember."""
@@ -191,10 +195,10 @@ class RuleJudge:
             return window.values
         return {m: verdicts.rejudged(v, previous.get(m)) for m, v in window.values.items()}
 
-    def _findings(self, window: Window, state: State) -> list[Finding]:
+    def _findings(self, window: Window, state: State) -> list[Output]:
         key = _key(window.group, window.stream, window.size)
         states = state[RULES].get(key) or {}
-        found: list[Finding] = []
+        found: list[Output] = []
         changed = False
         rules = self._book.index().rules_for(window)
         expected = outlooks(rules, window, state[FORECASTERS], key)
@@ -211,7 +215,7 @@ class RuleJudge:
                     del states[rule.id]
                 else:
                     states[rule.id] = after
-            found += findings
+            found += [evidence.finding_output(rule, window, value, f) for f in findings]
         if changed and states:
             state[RULES][key] = states
         elif changed:
@@ -227,11 +231,3 @@ def _key(group: str, stream: str, size: int) -> str:
 def series_key(group: str, measure: str) -> str:
     """The key of one measure of a group instance."""
     return parse_group(group).series_key(measure)
-
-
-def _output(finding: Finding) -> Output:
-    headers = (
-        (ALERT_ID_HEADER, finding.incident.encode()),
-        (STREAM_HEADER, finding.stream.encode()),
-    )
-    return Output("findings", finding.tenant.encode(), to_json(finding), headers)

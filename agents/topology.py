@@ -1,6 +1,7 @@
 """The worker, wired: this file reads as the data flows.
 
-plays, metrics -> ingest -> partials -> windows -> windows, findings
+plays, metrics -> ingest -> partials -> windows -> windows, evidence, findings
+evidence -> attribution -> findings
 findings -> alerts -> alerts, notifications -> notify -> deliveries
 windows, findings, alerts, deliveries -> sinks
 """
@@ -10,7 +11,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from agents import alerts, ingest, notify, sinks, windows
+from agents import alerts, attribution, ingest, notify, sinks, windows
+from agents.attributing import AttributionConfig
 from agents.detectors import DetectorChoice
 from agents.journal import Journal
 from agents.judging import Models, RuleBook, RuleJudge
@@ -79,6 +81,7 @@ def create_app(settings: Settings) -> EngineApp:
             journal,
         )
     if "alerts" in settings.roles:
+        attribution.declare(app, AttributionConfig(settings.partitions, count), journal)
         alerts.declare(app, IncidentConfig(receivers=receivers, counters=count), journal)
     if "notify" in settings.roles:
         notify.declare(app, senders(receivers, settings))

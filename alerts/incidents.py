@@ -63,7 +63,8 @@ class Clock(msgspec.Struct, array_like=True):
     seen_at: int
 
 
-def _spec(name: str, kind: type) -> StoreSpec:
+def struct_store(name: str, kind: Any) -> StoreSpec:
+    """A store of values of one type, in msgpack."""
     decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(kind)
 
     def decode(data: bytes) -> Any:
@@ -76,7 +77,7 @@ def _spec(name: str, kind: type) -> StoreSpec:
     return StoreSpec(name, msgspec.msgpack.Encoder().encode, decode)
 
 
-INCIDENT_STORES = (_spec(INCIDENTS, Incident), _spec(CLOCKS, Clock))
+INCIDENT_STORES = (struct_store(INCIDENTS, Incident), struct_store(CLOCKS, Clock))
 
 
 def fold_findings(batch: Batch, state: State, now: int, config: IncidentConfig) -> list[Output]:
@@ -118,7 +119,11 @@ def _apply(
         incidents[key] = Incident(None, finding.at, now, (*early, finding))
         _count(config, "early")
         return []
-    if alert is not None and _ORDER[finding.state] <= _ORDER[alert.state]:
+    takes_over = (
+        alert is not None and alert.state == finding.state == "firing"
+        and finding.takes_over != "" and alert.parent != ""
+    )  # fmt: skip
+    if alert is not None and _ORDER[finding.state] <= _ORDER[alert.state] and not takes_over:
         _count(config, "repeated")
         return []
     early = known.early if known is not None else ()
@@ -163,6 +168,9 @@ def _version(finding: Finding, before: Alert | None, now: int) -> Alert:
         shape=finding.shape,
         tail=finding.tail,
         contributions=finding.contributions,
+        parent=finding.parent if before is None or finding.takes_over else before.parent,
+        cause=before.cause if before is not None else finding.cause,
+        shares=before.shares if before is not None else finding.shares,
     )
 
 

@@ -30,8 +30,10 @@ def publish(transition: Transition, _: Sequence[Receiver]) -> list[Output]:
 
 
 def notify(transition: Transition, receivers: Sequence[Receiver]) -> list[Output]:
-    """One notification for each receiver that takes it."""
+    """One notification for each receiver that takes it; none of an alert that another speaks for."""
     alert = transition.alert
+    if alert.parent:
+        return []
     outputs = []
     for receiver in receivers:
         if not takes(receiver, transition):

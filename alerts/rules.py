@@ -25,6 +25,7 @@ PLACEHOLDER = re.compile(r"\{(\w+)\}")
 """A tag's place in a rule's summary."""
 
 METRIC_MEASURE = "value"
+_ADDITIVE = frozenset({"count", "ratio", "mean"})
 _WEIGHTED = frozenset({"ratio", "mean", "quantile", METRIC_MEASURE})
 
 
@@ -36,6 +37,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     ms, None for a metric's pane. ``hold``, ``min_history`` and ``reopen`` are ms of event time;
     ``reopen`` None means *auto*: growing with the stream's age. ``tenant`` empty: for all.
     ``shape`` is the only one the rule wants of a surprise, empty for any.
+    ``attribute``: its findings wait for the other slices, and one speaks for those it explains.
     """
 
     id: str
@@ -62,6 +64,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     shape: str = ""
     within: int = 0
     probability: float = 0.0
+    attribute: bool = False
 
     @property
     def is_weighted(self) -> bool:
@@ -95,6 +98,7 @@ class _RuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reopen: str | None = None
     summary: str = ""
     receivers: list[str] = []
+    attribute: bool | None = None
 
 
 def load_rules(path: Path, series: SeriesConfig) -> tuple[tuple[Rule, ...], tuple[Receiver, ...]]:
@@ -221,6 +225,7 @@ def _build(source: _RuleSource, series: SeriesConfig, tenant: str) -> Rule:
         shape=condition.shape,
         within=condition.within,
         probability=condition.probability,
+        attribute=_attribute(source, condition.kind, kind, series),
     )
 
 
@@ -265,6 +270,27 @@ def _window(source: _RuleSource, kind: str, series: SeriesConfig) -> int | None:
             return spec.size
     msg = f"window {source.window!r} is not kept; {_windows(series.windows)}"
     raise ConfigurationError(msg)
+
+
+def _attribute(source: _RuleSource, kind: str, measure_kind: str, series: SeriesConfig) -> bool:
+    """Whether slices are looked at together: by default for anomalies of what adds up."""
+    fits = source.group is not None and measure_kind in _ADDITIVE
+    if source.attribute is None:
+        return kind == "anomaly" and fits
+    if not source.attribute:
+        return False
+    if source.group is None:
+        raise ConfigurationError("attribute is for plays; a metric has no dimension groups")
+    if not fits:
+        msg = (
+            f"attribute: changes of a {measure_kind} do not add up; {sorted(_ADDITIVE)} can be had"
+        )
+        raise ConfigurationError(msg)
+    learned = [w for w in series.windows if w.detect]
+    if source.window not in {w.name for w in learned}:
+        msg = f"attribute: window {source.window} has no expected values; {_windows(learned)}"
+        raise ConfigurationError(msg)
+    return True
 
 
 def _check_summary(source: _RuleSource) -> None:

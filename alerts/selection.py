@@ -20,6 +20,7 @@ class RuleIndex:
         self.rules = tuple(rules)
         self._plays: dict[tuple[str, int], list[Rule]] = {}
         self._metrics: list[Rule] = []
+        self._attributed: dict[tuple[str, int], dict[str, str]] = {}
         self._known: dict[tuple[str, int, int], tuple[Rule, ...]] = {}
         for rule in self.rules:
             if rule.tags is None:
@@ -36,6 +37,17 @@ class RuleIndex:
                 self._known.clear()
             known = self._known[asked] = self._select(window)
         return known
+
+    def attributed(self, tenant: str, size: int) -> dict[str, str]:
+        """The measures that rules attribute in a tenant's windows of this size, with their kinds."""
+        found = self._attributed.get((tenant, size))
+        if found is None:
+            found = self._attributed[tenant, size] = {
+                rule.measure: rule.measure_kind
+                for rule in self.rules
+                if rule.attribute and rule.size == size and rule.tenant in {"", tenant}
+            }
+        return found
 
     def _select(self, window: Window) -> tuple[Rule, ...]:
         key = parse_key(window.group)

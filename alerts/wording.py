@@ -113,6 +113,17 @@ def summary_text(rule: Rule, subject: str, tags: Mapping[str, str]) -> str:
     return PLACEHOLDER.sub(lambda m: tags.get(m[1], m[0]), rule.summary)
 
 
+def measure_name(name: str) -> str:
+    """A measure as people call it: ``error rate``, ``start-up p95``."""
+    return _NAMES.get(name, name.replace("_", " "))
+
+
+def percent(share: float, *, signed: bool = False) -> str:
+    """A share as ``83 %``, with a decimal below ten; ``signed`` always shows the sign."""
+    text = _plain(share * 100, 0 if abs(share) >= 0.1 else 1)
+    return f"{'+' if signed and share > 0 else ''}{text} %"
+
+
 def number(rule: Rule, value: float, *, unit: bool = True) -> str:
     """A value of the rule's measure: ``31.2 %``, ``4,210 ms``, ``1,204``, ``0.0123``."""
     if rule.measure_kind == "ratio":

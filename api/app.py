@@ -34,6 +34,7 @@ from api.metrics import ApiMetrics
 from api.middleware import Envelope
 from api.security import create_authenticator
 from api.services.alerts import AlertReader
+from api.services.attribution import AttributionReader
 from api.services.health import HealthChecker
 from api.services.history import HistoryReader
 from api.services.ingest import Ingest
@@ -92,8 +93,7 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
     Raises:
         ConfigurationError: settings that would open the API to everybody, or cannot be used.
     """
-    metrics = ApiMetrics()
-    config = series or load_series_config(settings.series_config)
+    metrics, config = ApiMetrics(), series or load_series_config(settings.series_config)
     reader = SeriesReader(queries, config)
     topic = settings.topic("alerts")
     stream = AlertStream(feed, queries, positions, metrics, topic=topic, heartbeat=heartbeat)
@@ -105,6 +105,7 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
         clock=clock,
         metrics=metrics,
         alerts=AlertReader(queries),
+        attribution=AttributionReader(queries, config),
         series=reader,
         overview=OverviewReader(queries, reader),
         ingest=Ingest(producer, config, metrics),

@@ -19,6 +19,7 @@ from api.security import (
     check_origin,
 )
 from api.services.alerts import AlertReader
+from api.services.attribution import AttributionReader
 from api.services.health import HealthChecker
 from api.services.history import HistoryReader
 from api.services.ingest import Ingest
@@ -43,6 +44,7 @@ class ApiContext:
     """Now, in epoch milliseconds."""
     metrics: ApiMetrics
     alerts: AlertReader
+    attribution: AttributionReader
     series: SeriesReader
     overview: OverviewReader
     ingest: Ingest

@@ -25,6 +25,7 @@ from typing import Any
 
 import msgspec
 
+from agents.attributing import ATTRIBUTION_STORES, AttributionConfig, fold_evidence
 from agents.judging import JUDGE_STORES, RuleBook, RuleJudge
 from alerts.incidents import INCIDENT_STORES, IncidentConfig, fold_findings
 from alerts.rules import load_rules
@@ -66,6 +67,7 @@ class Pipeline:
         sources = {"plays": PARTITIONS, "metrics": PARTITIONS}
         self.windows = WindowsConfig(series=self.series, sources=sources, counters=counters)
         self.incidents = IncidentConfig(receivers=receivers, counters=counters)
+        self.attribution = AttributionConfig(PARTITIONS, counters)
         self.judge = RuleJudge(RuleBook(rules), (w.size for w in self.series.windows))
         self.states = {
             "plays": [PartitionState(PLAY_STORES) for _ in range(PARTITIONS)],
@@ -73,6 +75,7 @@ class Pipeline:
             "partials": [
                 PartitionState((*WINDOW_STORES, *JUDGE_STORES)) for _ in range(PARTITIONS)
             ],
+            "evidence": [PartitionState(ATTRIBUTION_STORES) for _ in range(PARTITIONS)],
             "findings": [PartitionState(INCIDENT_STORES) for _ in range(PARTITIONS)],
         }
         self.queues: dict[tuple[str, int], list[Record]] = {}
@@ -98,6 +101,10 @@ class Pipeline:
                 again = bool(timers)
                 timers.clear()
         for number in range(PARTITIONS):
+            waiting = self.queues.pop(("evidence", number), [])
+            self._run("evidence", number, waiting, now,
+                      lambda b, s: fold_evidence(b, s, now, self.attribution))  # fmt: skip
+        for number in range(PARTITIONS):
             waiting = self.queues.pop(("findings", number), [])
             self._run("findings", number, waiting, now,
                       lambda b, s: fold_findings(b, s, now, self.incidents))  # fmt: skip
@@ -119,7 +126,7 @@ class Pipeline:
             target = out.partition
             if target is None:
                 target = partition_of(out.key, PARTITIONS)
-            if out.topic in {"partials", "findings"}:
+            if out.topic in {"partials", "evidence", "findings"}:
                 queue = self.queues.setdefault((out.topic, target), [])
                 queue.append(Record(len(queue), now, out.key, out.value, out.headers))
 
@@ -162,7 +169,12 @@ def steps(hours: float) -> dict[str, Any]:
         for number, part in enumerate(parts):
             pipeline.feed("plays", number, part[at : at + BATCH], now)
         pipeline.follow(now)
-    names = {"plays": "ingest", "partials": "windows, detection, rules", "findings": "alerts"}
+    names = {
+        "plays": "ingest",
+        "partials": "windows, detection, rules",
+        "evidence": "attribution",
+        "findings": "alerts",
+    }
     cost = {names.get(k, k): round(v / len(events) * 1e6, 2) for k, v in pipeline.seconds.items()}
     whole = sum(pipeline.seconds.values())
     return {

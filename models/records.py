@@ -120,6 +120,13 @@ class Window(msgspec.Struct, omit_defaults=True, gc=False):
         return f"{self.group}@{self.stream}/{self.size}+{self.slide}/{self.start}"
 
 
+class Share(msgspec.Struct, gc=False):
+    """A slice's share of a change of the total: 0.83 is 83 %; negative: it moved against it."""
+
+    tags: dict[str, str]
+    share: float
+
+
 class Finding(msgspec.Struct, omit_defaults=True, gc=False):
     """A change of one rule's state on one series: the verdict, and the window that brought it.
 
@@ -129,6 +136,8 @@ class Finding(msgspec.Struct, omit_defaults=True, gc=False):
     surprise; of a forecast, the probability that the threshold is reached. ``shape`` is the last
     that was said of a breaching window; ``tail`` and ``contributions`` are those of the most
     surprising one (see :class:`Value`).
+    Of rules that attribute: ``cause`` names the slices that explain the change, with ``shares``;
+    ``parent`` is the incident that speaks for this one, ``takes_over`` the ended one whose place it takes.
     """
 
     incident: str
@@ -159,6 +168,10 @@ class Finding(msgspec.Struct, omit_defaults=True, gc=False):
     shape: str = ""
     tail: float | None = None
     contributions: dict[str, float] = {}
+    parent: str = ""
+    takes_over: str = ""
+    cause: str = ""
+    shares: list[Share] = []
 
 
 class Alert(msgspec.Struct, omit_defaults=True, gc=False):
@@ -167,7 +180,9 @@ class Alert(msgspec.Struct, omit_defaults=True, gc=False):
     ``started_at``: start of the first breaching window; ``fired_at``: event time at which the
     rule's ``for`` was fulfilled; ``resolved_at``: event time of the resolving window's end.
     ``seen_at`` is the processing time of this version, for measuring latency; it takes no part in
-    any decision. ``shape``, ``tail`` and ``contributions`` are the finding's.
+    any decision. ``shape``, ``tail`` and ``contributions`` are the finding's. ``cause`` and ``shares``
+    say which slices explain it; nobody is notified of an alert with a ``parent``, for the alert of
+    that id speaks for it.
     """
 
     id: str
@@ -198,6 +213,9 @@ class Alert(msgspec.Struct, omit_defaults=True, gc=False):
     shape: str = ""
     tail: float | None = None
     contributions: dict[str, float] = {}
+    parent: str = ""
+    cause: str = ""
+    shares: list[Share] = []
 
 
 class Notification(msgspec.Struct, omit_defaults=True, gc=False):

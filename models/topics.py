@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from models import events, learning, records
+from models import events, evidence, learning, records
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -55,6 +55,9 @@ TOPICS: dict[str, Topic] = {
         Topic("windows", "out", "tenant|group{tags}", records.Window,
               "Closed windows with their measures, bands and scores; revisions.",
               retention=2 * DAY),
+        Topic("evidence", "inner", "tenant", evidence.Testimony,
+              "Slices outside their band, findings that wait for the other slices, and how far windows are.",
+              encoding="msgpack", retention=DAY),
         Topic("findings", "out", "tenant", records.Finding,
               "Changes of a rule's state on a series.", retention=30 * DAY),
         Topic("alerts", "out", "tenant", records.Alert,

@@ -55,6 +55,17 @@ def no_judge(
     return window, ()
 
 
+@runtime_checkable
+class Watchful(Protocol):
+    """A judge that is told how far the windows of plays have come may have this too."""
+
+    def passed(self, tenant: str, stream: str, at: int, partition: int) -> Sequence[Output]:
+        """All windows of the stream that end by ``at`` (epoch ms) are published here; what is to be
+        written. ``END_OF_TIME``: nothing more will come.
+        """
+        ...
+
+
 class Publisher:
     """Collects the outputs of one fold. ``published`` counts windows, first or revised."""
 
@@ -63,6 +74,7 @@ class Publisher:
         self.published = 0
         self._state = state
         self._judge = judge
+        self._watcher = judge if isinstance(judge, Watchful) else None
         self._evaluate = evaluate
         self._partition = partition
 
@@ -90,6 +102,11 @@ class Publisher:
         """Tell the judge that an instance is dropped."""
         if isinstance(self._judge, Forgetful):
             self._judge.forget(it.group, it.stream, it.size, self._state)
+
+    def passed(self, tenant: str, stream: str, at: int) -> None:
+        """Tell the judge how far a stream has come."""
+        if self._watcher is not None:
+            self.outputs.extend(self._watcher.passed(tenant, stream, at, self._partition))
 
     def _window(self, it: Instance, kind: Kind, end: int, parts: Mapping[str, Any]) -> Window:
         values = self._evaluate(parts) if it.is_plays else {"value": evaluate_metric(parts)}

@@ -19,7 +19,7 @@ from tables.kinds import Kind
 from tables.publishing import Publisher
 from tables.rolling import Roll
 from tables.shelves import INFINITY
-from tables.watermarks import NEVER, StreamClock
+from tables.watermarks import END_OF_TIME, NEVER, StreamClock
 
 ABANDONED = 7 * 86_400_000
 """A stream other than the live one of which nothing was heard for so long (ms) is forgotten."""
@@ -86,6 +86,7 @@ class Walk:
                 self._drop([it for it in its if it.is_done], "silent")
             else:
                 line.reached = line.target
+            self._tell(owner, line.reached)
             if line.end is not None and not line.behind:
                 # What is late is owed: the stream goes on in silence until it is published.
                 line.target = min((it.wake for it in its if it.is_owing), default=line.target)
@@ -131,6 +132,7 @@ class Walk:
         self._drop(list(self._instances(owner)), "ended")
         if isinstance(owner, StreamClock):
             self._clocks.pop(owner.key, None)
+            self._tell(owner, END_OF_TIME)
 
     def _drop(self, its: Sequence[Instance], reason: str) -> None:
         for it in its:
@@ -139,6 +141,10 @@ class Walk:
             self._directory.drop(it)
             self._publisher.forget(it)
             self._counters.count("groups_dropped", reason, 1)
+
+    def _tell(self, owner: StreamClock | Instance, at: int) -> None:
+        if isinstance(owner, StreamClock):
+            self._publisher.passed(owner.tenant, owner.stream, at)
 
     def _save(self, owner: StreamClock | Instance) -> None:
         if isinstance(owner, StreamClock):
@@ -186,6 +192,7 @@ class Walk:
             self._drop(list(self._instances(clock)), "abandoned")
             self._directory.behind.pop(clock.key, None)
             del self._clocks[clock.key]
+            self._tell(clock, END_OF_TIME)
 
 
 def _starts(it: Instance) -> Iterator[int]:

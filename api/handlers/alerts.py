@@ -11,6 +11,7 @@ from sse_starlette import EventSourceResponse
 from api.context import Context, Who
 from api.handlers.streaming import AlertEventResponse
 from api.schemas.alerts import AlertDetail, AlertPage
+from api.schemas.attribution import Attribution
 from api.schemas.params import AlertParams
 from models.records import LIVE
 
@@ -48,3 +49,12 @@ async def stream_alerts(
 async def get_alert(context: Context, who: Who, alert_id: str) -> AlertDetail:
     """An incident with all its versions and deliveries."""
     return await context.alerts.detail(who.tenant, alert_id)
+
+
+@router.get("/{alert_id}/attribution", summary="What explains an incident")
+async def explain_alert(context: Context, who: Who, alert_id: str) -> Attribution:
+    """Which slices explain the total's change from the incident's start until it fired.
+
+    Computed from stored windows when it is asked for, against the half hour before.
+    """
+    return await context.attribution.of_alert(who.tenant, alert_id)

@@ -26,6 +26,13 @@ class _Row(BaseModel):
         return cls.model_validate(record)
 
 
+class Share(_Row):
+    """A slice's share of the change of the total."""
+
+    tags: dict[str, str]
+    share: float = Field(description="0.83 is 83 %; negative: it moved against the total.")
+
+
 class Alert(_Row):
     """One version of one incident; the highest `revision` of an `id` is its present state."""
 
@@ -57,12 +64,18 @@ class Alert(_Row):
     shape: str = Field(description=_SHAPE)
     tail: float | None = Field(description=_TAIL)
     contributions: dict[str, float] = Field(description=_CONTRIBUTIONS)
+    parent: str | None = Field(
+        description="The alert that speaks for this one; nobody is notified."
+    )
+    cause: str = Field(description="Which slices explain it, in words; empty if not attributed.")
+    shares: list[Share] = Field(description="Of the slices that explain it, and of some others.")
 
     @classmethod
     def of(cls, record: object) -> Self:
         """The record; a version that nobody stamped has no `seen_at`."""
         alert = cls.model_validate(record)
         alert.seen_at = alert.seen_at or None
+        alert.parent = alert.parent or None
         return alert
 
 

@@ -26,7 +26,7 @@ class Reader(NamedTuple):
 
 
 READERS = (
-    Reader("worker", "", ("findings", "metrics", "partials", "plays")),
+    Reader("worker", "", ("evidence", "findings", "metrics", "partials", "plays")),
     Reader("notify", "-notify", ("notifications",)),
     *(
         reader

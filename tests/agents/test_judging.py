@@ -6,8 +6,9 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from agents.judging import DETECTORS, JUDGE_STORES, RULES, RuleBook, RuleJudge
-from alerts.rules import load_rules
+from alerts.rules import load_rules, parse_rules
 from models.config import load_series_config
+from models.evidence import Told, decode_testimony
 from models.records import REMARKABLE, Value, Window, decode_finding, decode_window, to_json
 from tables.publications import PUBLICATIONS, Publication
 
@@ -137,3 +138,60 @@ def test_a_revision_outside_the_band_looks_like_its_first_publication():
     assert value.contributions == {"level": 0.6}
     value = judge(inside, MINUTE, state, publication.bands)[0].values["plays"]
     assert (value.score, value.shape, value.tail, value.contributions) == (0.0, "", None, {})
+
+
+def said_of(outputs):
+    return [decode_testimony(o.value) for o in outputs if o.topic == "evidence"]
+
+
+def learned(rules, group, seconds=60 * 60):
+    """A judge that has seen an hour of about fifty plays a minute."""
+    judge = RuleJudge(RuleBook(rules), (w.size for w in SERIES.windows))
+    state = {spec.name: {} for spec in JUDGE_STORES}
+    told = []
+    for start in range(0, seconds * 1000, 10_000):
+        one = replace(window(MINUTE, start, plays=50.0 + start // 60_000 % 3), group=group)
+        told += said_of(judge(one, MINUTE, state)[1])
+    return judge, state, told
+
+
+def test_a_quiet_slice_tells_nothing_and_one_out_of_its_band_its_row():
+    (rules, _) = parse_rules({"rules": [UNUSUAL]}, SERIES)
+    judge, state, told = learned(rules, GROUP)
+    assert told == []
+    broken = window(MINUTE, 60 * 60_000, plays=3.0, error_rate=0.9)
+    (row,) = said_of(judge(broken, MINUTE, state)[1])[0].rows
+    assert (row.tags, row.measure, row.kind, row.value) == (
+        (("country", "FR"), ("platform", "ios")), "plays", "count", 3.0,
+    )  # fmt: skip
+    assert 3.0 < row.low < row.high
+    revised = replace(broken, revision=1)
+    assert said_of(judge(revised, MINUTE, state, {"plays": Value(low=1.0, high=2.0)})[1]) == []
+
+
+def test_the_total_always_tells_and_without_such_a_rule_nobody_does():
+    (rules, _) = parse_rules({"rules": [UNUSUAL]}, SERIES)
+    _, _, told = learned(rules, "demo|all{}")
+    assert len(told) > 100
+    _, _, told = learned([replace(rules[0], attribute=False)], "demo|all{}")
+    assert told == []
+
+
+def test_findings_of_rules_that_attribute_wait_and_pending_ones_do_not():
+    easily = UNUSUAL | {"when": "plays < 1 for 90s", "attribute": True}
+    (rules, _) = parse_rules({"rules": [easily]}, SERIES)
+    judge, state, _ = learned(rules, GROUP)
+    found = []
+    for start in range(60 * 60_000, 70 * 60_000, 10_000):
+        found += judge(window(MINUTE, start, plays=0.0), MINUTE, state)[1]
+    direct = [decode_finding(o.value).state for o in found if o.topic == "findings"]
+    waiting = [t for t in said_of(found) if isinstance(t, Told)]
+    assert set(direct) == {"pending"}
+    assert waiting[0].finding.state == "firing"
+    assert waiting[0].row.value == 0.0
+
+
+UNUSUAL = {
+    "id": "unusual", "when": "anomaly(plays) >= 0.5 for 20s", "window": "1m",
+    "group": ["platform", "country"], "severity": "ticket",
+}  # fmt: skip

@@ -16,6 +16,7 @@ from models.records import (
     Alert,
     Finding,
     Notification,
+    Share,
     decode_alert,
     decode_dead_letter,
     decode_notification,
@@ -227,3 +228,34 @@ def test_any_order_repetition_and_batching_tells_the_life_once(order, cuts):
     assert told[-1] == "retracted"
     assert len(set(told)) == len(told)
     assert [n.transition for n in step.notifications] == told
+
+
+def test_nobody_is_told_of_an_alert_that_another_speaks_for():
+    step = Step()
+    step.take(finding(incident="i2", parent="i1"))
+    step.take(finding("resolved", 60_000, incident="i2"))
+    assert [(a.parent, a.state) for a in step.alerts] == [("i1", "firing"), ("i1", "resolved")]
+    assert step.notifications == []
+
+
+def test_when_it_takes_over_it_is_told_once():
+    step = Step()
+    step.take(finding(incident="i2", parent="i1"))
+    heir = finding(at=90_000, incident="i2", takes_over="i1", reason="goes on")
+    step.take(heir, heir)
+    step.take(finding("resolved", 120_000, incident="i2"))
+    assert [a.parent for a in step.alerts] == ["i1", "", ""]
+    assert [a.revision for a in step.alerts] == [0, 1, 2]
+    assert [n.transition for n in step.notifications] == ["firing", "resolved"]
+    assert step.notifications[0].alert.fired_at == T0 + 30_000
+    assert step.counted == {"finding repeated": 1}
+
+
+def test_the_cause_and_its_shares_stay_with_the_alert():
+    step = Step()
+    shares = [Share({"country": "FR"}, 0.83)]
+    step.take(finding(cause="plays of FR explain 83 % of the drop", shares=shares))
+    step.take(finding("resolved", 60_000))
+    assert [(a.cause, a.shares) for a in step.alerts] == [
+        ("plays of FR explain 83 % of the drop", shares)
+    ] * 2

@@ -209,3 +209,43 @@ def test_rules_on_metrics_look_at_their_panes_by_name():
 def test_a_tenants_rule_is_for_that_tenant():
     assert rules_for(window(), [replace(rule(), tenant="other")]) == ()
     assert len(rules_for(window(), [replace(rule(), tenant="acme")])) == 1
+
+
+@pytest.mark.parametrize(
+    ("when", "keys", "attributes"),
+    [
+        ("anomaly(plays) >= 2", {}, True),
+        ("anomaly(error_rate) >= 2", {}, True),
+        ("anomaly(completion) >= 2", {}, True),
+        ("anomaly(plays) >= 2", {"attribute": False}, False),
+        ("anomaly(startup_p95) >= 2", {}, False),
+        ("anomaly(listeners) >= 2", {}, False),
+        ("plays < 1", {}, False),
+        ("plays < 1", {"attribute": True}, True),
+    ],
+)
+def test_anomalies_of_what_adds_up_are_attributed_unless_told_otherwise(when, keys, attributes):
+    made = rule(when, window="1m", **keys)
+    assert made.attribute is attributes
+    found = RuleIndex([made]).attributed("acme", 60_000)
+    assert found == ({made.measure: made.measure_kind} if attributes else {})
+    assert RuleIndex([made]).attributed("acme", 10_000) == {}
+
+
+def test_a_tenants_rule_attributes_for_that_tenant():
+    index = RuleIndex([replace(rule("anomaly(plays) >= 2", window="1m"), tenant="other")])
+    assert index.attributed("acme", 60_000) == {}
+    assert index.attributed("other", 60_000) == {"plays": "count"}
+
+
+@pytest.mark.parametrize(
+    ("when", "keys", "message"),
+    [
+        ("anomaly(startup_p95) >= 2", {"window": "1m"}, "changes of a quantile do not add up"),
+        ("plays < 1", {"window": "10s"}, "window 10s has no expected values; possible here: 1m"),
+        ("value > 1", {"metric": "*", "window": "pane"}, "a metric has no dimension groups"),
+    ],
+)
+def test_what_cannot_be_attributed_is_refused(when, keys, message):
+    with pytest.raises(ConfigurationError, match=message):
+        rule(when, attribute=True, **keys)

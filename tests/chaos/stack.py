@@ -23,7 +23,9 @@ POST_SIZE = 50
 PATIENCE = 600.0
 """Seconds that anything may take before the test fails; nothing is measured against it."""
 
-STEPS = {"plays": "plays", "windows": "partials", "alerts": "findings"}
+STEPS = {
+    "plays": "plays", "windows": "partials", "attribution": "evidence", "alerts": "findings",
+}  # fmt: skip
 """Steps of the worker in the order of the flow, and the topics they fold."""
 
 SINK_GROUPS = {"": ("windows",), "-alerts": ("findings", "alerts", "deliveries")}

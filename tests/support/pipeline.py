@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
+from agents.attributing import ATTRIBUTION_STORES, AttributionConfig, fold_evidence
 from agents.judging import JUDGE_STORES, RuleBook, RuleJudge
 from alerts.incidents import INCIDENT_STORES, IncidentConfig, fold_findings
 from alerts.rules import parse_rules
@@ -84,6 +85,10 @@ def shipped_steps(
         Step(
             "windows", "partials", (*WINDOW_STORES, *JUDGE_STORES),
             partial(fold_windows, config=windows, judge=judge),
+        ),
+        Step(
+            "attribution", "evidence", ATTRIBUTION_STORES,
+            partial(fold_evidence, config=AttributionConfig(PARTITIONS, counters)),
         ),
         Step(
             "alerts", "findings", INCIDENT_STORES,

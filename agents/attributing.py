@@ -1,0 +1,140 @@
+"""The attribution step's fold: what all source partitions tell of one edge meets, then findings go on.
+
+A source partition of ``windows`` tells in the order of the edges of event time, and closes each one.
+An edge is decided once every partition has closed it, with all that belongs to it in a fixed order; so
+what comes out does not depend on batches, or on which partition was faster.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
+
+import msgspec
+
+from agents import stories
+from agents.evidence import to_findings
+from agents.stories import Story
+from alerts.incidents import struct_store
+from ml.attribution import Tags
+from models.decoding import dead_letter
+from models.events import Rejected
+from models.evidence import Evidence, Passed, Row, Told, decode_testimony
+from models.flow import Batch, Output, State
+from models.records import Finding
+from tables.intake import Counters
+from tables.watermarks import END_OF_TIME, NEVER
+
+
+class Held(msgspec.Struct, array_like=True):
+    """What one tenant's stream waits with. ``passed``: by source partition, the edge it has closed;
+    ``open``: what it told since; ``edges``: what was told of edges that not all have closed.
+    """
+
+    passed: dict[int, int]
+    open: dict[int, list[Evidence | Told]]
+    edges: dict[int, list[Evidence | Told]]
+
+    def close(self, mark: Passed) -> None:
+        """A partition has told all of the edges up to this one."""
+        if told := self.open.pop(mark.partition, None):
+            self.edges.setdefault(mark.at, []).extend(told)
+        self.passed[mark.partition] = max(mark.at, self.passed.get(mark.partition, NEVER))
+
+    def take(self, partitions: int) -> Iterator[tuple[int, list[Evidence | Told]]]:
+        """Remove the edges that all partitions have closed, in order."""
+        for edge in sorted(e for e in self.edges if e <= self.reached(partitions)):
+            yield edge, self.edges.pop(edge)
+
+    def reached(self, partitions: int) -> int:
+        """Up to where all source partitions have told everything."""
+        return min(self.passed.get(n, NEVER) for n in range(partitions))
+
+
+HELD = struct_store("held", Held)
+STORIES = struct_store("stories", list[Story])
+ATTRIBUTION_STORES = (HELD, STORIES)
+
+
+@dataclass(frozen=True, slots=True)
+class AttributionConfig:
+    """``partitions``: how many source partitions the windows step has."""
+
+    partitions: int
+    counters: Counters
+
+
+def fold_evidence(batch: Batch, state: State, now: int, config: AttributionConfig) -> list[Output]:
+    """Findings of rules that attribute, each with its cause or the incident that speaks for it.
+
+    Counts ``evidence`` {undecodable, explained: nobody is told of it}; what cannot be read goes to ``dead-letters``.
+    """
+    outputs: list[Output] = []
+    held: MutableMapping[str, Held] = state[HELD.name]
+    for record in batch.records:
+        try:
+            it = decode_testimony(record.value or b"")
+        except (msgspec.DecodeError, ValueError) as exc:
+            rejected = Rejected("undecodable_evidence", str(exc)[:500])
+            outputs.append(dead_letter(record, batch.source, batch.partition, rejected, now))
+            config.counters.count("evidence", "undecodable", 1)
+            continue
+        key = f"{it.tenant}:{it.stream}"
+        waiting = held.get(key) or Held({}, {}, {})
+        held[key] = waiting
+        if not isinstance(it, Passed):
+            waiting.open.setdefault(it.partition, []).append(it)
+            continue
+        waiting.close(it)
+        for edge, told in waiting.take(config.partitions):
+            outputs += _decide(key, edge, told, state, config)
+        if waiting.reached(config.partitions) >= END_OF_TIME:
+            del held[key]
+            state[STORIES.name].pop(key, None)
+    return outputs
+
+
+def _decide(
+    key: str, edge: int, told: list[Evidence | Told], state: State, config: AttributionConfig
+) -> list[Output]:
+    """All that happened at one edge: endings first, then what fires."""
+    findings = [t for t in told if isinstance(t, Told)]
+    if not findings:
+        return []
+    known: list[Story] = state[STORIES.name].get(key) or []
+    if edge < END_OF_TIME:
+        stories.forget(known, edge)
+    out: list[Finding] = []
+    for it in sorted((t.finding for t in findings if t.finding.state != "firing"), key=_place):
+        out += stories.end(it, known)
+    rows = _rows(told)
+    firing: defaultdict[tuple[str, int, int], list[Told]] = defaultdict(list)
+    for t in findings:
+        if t.finding.state == "firing":
+            size = t.finding.window_end - t.finding.window_start
+            firing[t.finding.measure, size, t.finding.window_end].append(t)
+    for place, group in sorted(firing.items()):
+        out += stories.tell(group, rows[place], known)
+    if known:
+        state[STORIES.name][key] = known
+    else:
+        state[STORIES.name].pop(key, None)
+    for finding in out:
+        if finding.state == "firing" and finding.parent:
+            config.counters.count("evidence", "explained", 1)
+    return [to_findings(finding) for finding in out]
+
+
+def _rows(told: list[Evidence | Told]) -> defaultdict[tuple[str, int, int], dict[Tags, Row]]:
+    """By measure, window size and end: the rows of the slices."""
+    found: defaultdict[tuple[str, int, int], dict[Tags, Row]] = defaultdict(dict)
+    for it in told:
+        if isinstance(it, Evidence):
+            for row in it.rows:
+                found[row.measure, it.size, it.end][row.tags] = row
+    return found
+
+
+def _place(finding: Finding) -> tuple[int, str, str]:
+    return finding.at, finding.state, finding.incident

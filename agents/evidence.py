@@ -1,0 +1,76 @@
+"""What the judge tells of a window, for slices to be looked at together. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from alerts.rules import Rule
+from models.evidence import Evidence, Passed, Row, Told
+from models.flow import Output
+from models.records import Finding, Value, Window, to_json, to_msgpack
+from models.topics import ALERT_ID_HEADER, STREAM_HEADER
+from storage.series_rows import parse_group
+
+TOPIC = "evidence"
+
+
+def rows_output(window: Window, measures: Mapping[str, str]) -> list[Output]:
+    """The evidence of a first publication: ``measures`` (name -> kind) outside their band; of the total
+    all of them, for what slices brought is a share of its change.
+    """
+    if not measures or window.revision:
+        return []
+    group = parse_group(window.group)
+    if group.metric:
+        return []
+    rows = []
+    for name, kind in measures.items():
+        value = window.values.get(name)
+        if value is None or value.value is None or value.low is None or value.high is None:
+            continue
+        if not group.tags or not value.low <= value.value <= value.high:
+            row = row_of(window, name, kind, value)
+            if row is not None:
+                rows.append(row)
+    if not rows:
+        return []
+    evidence = Evidence(
+        window.tenant, window.stream, window.partition, window.size, window.end, tuple(rows)
+    )
+    return [_output(window.tenant, evidence)]
+
+
+def row_of(window: Window, measure: str, kind: str, value: Value) -> Row | None:
+    """One measure of a window as evidence; None without a value or a band."""
+    if value.value is None or value.low is None or value.high is None:
+        return None
+    tags = parse_group(window.group).tags
+    return Row(tags, measure, kind, value.value, value.low, value.high, value.weight)  # type: ignore[arg-type]  # rules check the kind
+
+
+def finding_output(rule: Rule, window: Window, value: Value, finding: Finding) -> Output:
+    """A finding on its way: to ``evidence`` where the other slices matter, or to ``findings``."""
+    if not rule.attribute or finding.state == "pending":
+        return to_findings(finding)
+    row = None if window.revision else row_of(window, rule.measure, rule.measure_kind, value)
+    told = Told(finding.tenant, finding.stream, window.partition, finding, row)
+    return _output(finding.tenant, told)
+
+
+def passed_output(tenant: str, stream: str, at: int, partition: int) -> Output:
+    """How far one source partition's windows are."""
+    return _output(tenant, Passed(tenant, stream, partition, at))
+
+
+def to_findings(finding: Finding) -> Output:
+    """A finding for the alerts step, and for whoever reads ``findings``."""
+    headers = (
+        (ALERT_ID_HEADER, finding.incident.encode()),
+        (STREAM_HEADER, finding.stream.encode()),
+    )
+    return Output("findings", finding.tenant.encode(), to_json(finding), headers)
+
+
+def _output(tenant: str, testimony: Any) -> Output:
+    return Output(TOPIC, tenant.encode(), to_msgpack(testimony))
