@@ -1,6 +1,7 @@
 """The worker, wired: this file reads as the data flows.
 
 plays, metrics -> ingest -> partials -> windows -> windows, findings
+                  ingest -> features -> segments -> segments, metrics
 findings -> alerts -> alerts, notifications -> notify -> deliveries
 windows, findings, alerts, deliveries -> sinks
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from agents import alerts, ingest, notify, sinks, windows
+from agents import alerts, ingest, notify, segments, sinks, windows
 from agents.detectors import DetectorChoice
 from agents.journal import Journal
 from agents.judging import RuleBook, RuleJudge
@@ -77,6 +78,8 @@ def create_app(settings: Settings) -> EngineApp:
         )
     if "alerts" in settings.roles:
         alerts.declare(app, IncidentConfig(receivers=receivers, counters=count), journal)
+    if "segments" in settings.roles:
+        segments.declare(app, count, journal)
     if "notify" in settings.roles:
         notify.declare(app, senders(receivers, settings))
     for name in SINKS:
