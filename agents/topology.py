@@ -21,9 +21,9 @@ from alerts.delivery import Backoff
 from alerts.incidents import IncidentConfig
 from alerts.receivers import Receiver as Sender
 from alerts.receivers.webhook import WebhookReceiver
-from alerts.rules import Receiver, load_rules, rule_from_json
+from alerts.rules import Receiver, Rule, load_rules, rule_from_json
 from engine import EngineApp
-from models.config import load_series_config
+from models.config import SeriesConfig, load_series_config
 from models.learning import decode_learning
 from models.logs import logging_config
 from models.settings import Settings
@@ -70,15 +70,10 @@ def create_app(settings: Settings) -> EngineApp:
             journal,
         )
     if "windows" in settings.roles:
-        saved = app.global_store("rules", rule_from_json)
-        choice = DetectorChoice(series.detectors, series.calendar)
-        models = Models(app.global_store("models", decode_learning), count, choice)
-        sizes = (w.size for w in series.windows)
-        judge = RuleJudge(RuleBook(rules, saved), sizes, choice, models)
         windows.declare(
             app,
             WindowsConfig(series=series, sources=sources, counters=count, budget=WINDOWS_AT_ONCE),
-            judge,
+            create_judge(app, series, rules),
             journal,
         )
     if "alerts" in settings.roles:
@@ -92,6 +87,15 @@ def create_app(settings: Settings) -> EngineApp:
         if name in settings.roles:
             sinks.declare(app, name, create_sink(name, settings, series))
     return app
+
+
+def create_judge(app: EngineApp, series: SeriesConfig, rules: Sequence[Rule]) -> RuleJudge:
+    """The judge of windows: by the configuration, overruled by saved rules and models in force."""
+    book = RuleBook(rules, app.global_store("rules", rule_from_json))
+    choice = DetectorChoice(series.detectors, series.calendar)
+    records = app.global_store("models", decode_learning)
+    models = Models(records, app.engine.metrics, choice)
+    return RuleJudge(book, (w.size for w in series.windows), choice, models)
 
 
 def senders(receivers: Sequence[Receiver], settings: Settings) -> dict[str, Sender]:
