@@ -28,8 +28,7 @@ from ml.protocol import Detector
 from models.config import WindowSpec
 from models.errors import StateError
 from models.flow import Output, State, StoreSpec
-from models.records import Finding, Value, Window, to_json
-from models.topics import ALERT_ID_HEADER, STREAM_HEADER
+from models.records import Finding, Value, Window
 from storage.series_rows import parse_group
 
 log = logging.getLogger("backbeat.models")
@@ -146,7 +145,7 @@ class RuleJudge:
             )
             window = replace(window, values=judged)
         findings = self._findings(window, state)
-        return window, [*(_output(finding) for finding in findings), *told]
+        return window, [*(verdicts.output(finding) for finding in findings), *told]
 
     def forget(self, group: str, stream: str, size: int, state: State) -> None:
         """The group instance was dropped: so are its detectors and what its rules remember."""
@@ -223,11 +222,3 @@ def _key(group: str, stream: str, size: int) -> str:
 def series_key(group: str, measure: str) -> str:
     """The key of one measure of a group instance."""
     return parse_group(group).series_key(measure)
-
-
-def _output(finding: Finding) -> Output:
-    headers = (
-        (ALERT_ID_HEADER, finding.incident.encode()),
-        (STREAM_HEADER, finding.stream.encode()),
-    )
-    return Output("findings", finding.tenant.encode(), to_json(finding), headers)

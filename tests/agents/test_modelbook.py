@@ -359,6 +359,8 @@ def test_a_drift_is_told_and_starts_one_shadow_a_day(bed):
     assert (shadow.id, shadow.state, shadow.created_by) == ("plays.2", "shadow", "drift")
     assert (shadow.parent, shadow.spec) == ("plays.1", spec)
     life.verify(shadow)
+    headers = {dict(o.headers)["alert_id"] for o in bed.outputs if o.topic == "findings"}
+    assert first.incident.encode() in headers
     assert [o.topic for o in bed.outputs].count("audit") == 1
     bed.publish([shadow])
     bed.run(1)
