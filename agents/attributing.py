@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from agents import stories
-from agents.evidence import to_findings
+from agents import stories, verdicts
 from agents.stories import Story
 from alerts.incidents import struct_store
 from ml.attribution import Tags
@@ -123,7 +122,7 @@ def _decide(
     for finding in out:
         if finding.state == "firing" and finding.parent:
             config.counters.count("evidence", "explained", 1)
-    return [to_findings(finding) for finding in out]
+    return [verdicts.output(finding) for finding in out]
 
 
 def _rows(told: list[Evidence | Told]) -> defaultdict[tuple[str, int, int], dict[Tags, Row]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from agents import verdicts
 from alerts.rules import Rule
 from models.evidence import Evidence, Passed, Row, Told
 from models.flow import Output
-from models.records import Finding, Value, Window, to_json, to_msgpack
-from models.topics import ALERT_ID_HEADER, STREAM_HEADER
+from models.records import Finding, Value, Window, to_msgpack
 from storage.series_rows import parse_group
 
 TOPIC = "evidence"
@@ -52,7 +52,7 @@ def row_of(window: Window, measure: str, kind: str, value: Value) -> Row | None:
 def finding_output(rule: Rule, window: Window, value: Value, finding: Finding) -> Output:
     """A finding on its way: to ``evidence`` where the other slices matter, or to ``findings``."""
     if not rule.attribute or finding.state == "pending":
-        return to_findings(finding)
+        return verdicts.output(finding)
     row = None if window.revision else row_of(window, rule.measure, rule.measure_kind, value)
     told = Told(finding.tenant, finding.stream, window.partition, finding, row)
     return _output(finding.tenant, told)
@@ -61,15 +61,6 @@ def finding_output(rule: Rule, window: Window, value: Value, finding: Finding) -
 def passed_output(tenant: str, stream: str, at: int, partition: int) -> Output:
     """How far one source partition's windows are."""
     return _output(tenant, Passed(tenant, stream, partition, at))
-
-
-def to_findings(finding: Finding) -> Output:
-    """A finding for the alerts step, and for whoever reads ``findings``."""
-    headers = (
-        (ALERT_ID_HEADER, finding.incident.encode()),
-        (STREAM_HEADER, finding.stream.encode()),
-    )
-    return Output("findings", finding.tenant.encode(), to_json(finding), headers)
 
 
 def _output(tenant: str, testimony: Any) -> Output:

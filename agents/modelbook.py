@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from operator import is_
 from typing import Any, NamedTuple, Protocol
 
 from ml import life
@@ -69,6 +70,7 @@ class ModelBook:
         self._rollbacks: list[Rollback] = []
         self._known: dict[tuple[str, str, int], Mapping[str, Plan] | None] = {}
         self._refused: set[tuple[str, str, str]] = set()
+        self._sealed: dict[tuple[str, str], tuple[list[object], bool]] = {}
 
     def plans(self, window: Window) -> Mapping[str, Plan] | None:
         """Plans by measure; None where nothing is in force, which is usual."""
@@ -122,7 +124,7 @@ class ModelBook:
             (m.tenant, m.id)
             for m in by_activation
             if m.state in {"active", "shadow"}
-            and not self._is_sealed(m, states.get((m.tenant, m.id), []))
+            and not self._is_usable(m, states.get((m.tenant, m.id), []))
         }
         self._held = {(m.tenant, m.id) for m in self._active} & unusable
         self._shadows = sorted(
@@ -132,6 +134,17 @@ class ModelBook:
         self._rollbacks = sorted(rollbacks, key=lambda r: (r.at, r.id))[-ROLLBACKS:]
         if before != (self._active, self._held, self._shadows, self._rollbacks):
             self._known.clear()
+
+    def _is_usable(self, model: Model, states: list[ModelState]) -> bool:
+        """As :meth:`_is_sealed`, remembered while the records are the same objects."""
+        key = (model.tenant, model.id)
+        asked: list[object] = [model, *states]
+        known = self._sealed.get(key)
+        if known is not None and len(known[0]) == len(asked) and all(map(is_, known[0], asked)):
+            return known[1]
+        answer = self._is_sealed(model, states)
+        self._sealed[key] = (asked, answer)
+        return answer
 
     def _is_sealed(self, model: Model, states: list[ModelState]) -> bool:
         """Whether all states have come and the seal holds. Bodies are checked where they are used."""

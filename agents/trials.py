@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from agents import verdicts
 from agents.modelbook import Counters, ModelBook
 from ml import life
 from ml.drift import INPUTS, Drift
@@ -140,7 +141,7 @@ class Trials:
             finding = _finding(window, measure, series, served.model, drift)
             for state in ("firing", "resolved"):
                 told = msgspec.structs.replace(finding, state=state)
-                made.append(Output("findings", window.tenant.encode(), to_json(told)))
+                made.append(verdicts.output(told))
             if model is not None and model.spec.get("retrain"):
                 made += self._retrain(model, finding)
         served.drifts.clear()

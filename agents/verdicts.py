@@ -1,11 +1,13 @@
-"""What of a detector's verdict goes along with a window's value, and what of it a revision keeps."""
+"""What of a detector's verdict goes along with a window's value or finding, and what a revision keeps."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
 from ml.protocol import Verdict
-from models.records import REMARKABLE, Value
+from models.flow import Output
+from models.records import REMARKABLE, Finding, Value, to_json
+from models.topics import ALERT_ID_HEADER, STREAM_HEADER
 
 _TOLD = 3
 """Contexts whose share of a score is told: more than two are never put into words."""
@@ -68,3 +70,12 @@ def rejudged(value: Value, first: Value | None) -> Value:
         tail=first.tail,
         contributions=first.contributions,
     )
+
+
+def output(finding: Finding) -> Output:
+    """A finding as it is written, with what feeds look for in its headers."""
+    headers = (
+        (ALERT_ID_HEADER, finding.incident.encode()),
+        (STREAM_HEADER, finding.stream.encode()),
+    )
+    return Output("findings", finding.tenant.encode(), to_json(finding), headers)

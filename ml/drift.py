@@ -125,7 +125,7 @@ class Monitor:
         """The state as plain values; River's own test by its fields, under River's version."""
         return [
             self.kind, self.least, self._n, self._mean, self._squares, self._block,
-            [list(k) for k in self._kept], _dump_test(self._test),
+            list(self._kept), _dump_test(self._test),
         ]  # fmt: skip
 
     @classmethod

@@ -44,7 +44,8 @@ def create(
 ) -> Detector:
     """A new detector, by its name with or without its state's version.
 
-    ``features`` is what :func:`ml.features.parse` takes; only ``feature_trees`` has any. ``direction`` and ``minimum`` limit what it speaks of: see :class:`ml.directed.DirectedDetector`.
+    ``features`` is what :func:`ml.features.parse` takes; only ``feature_trees`` has any.
+    ``direction`` and ``minimum`` limit what it speaks of: see :class:`ml.directed.DirectedDetector`.
 
     Raises:
         ConfigurationError: there is none of that name, no such direction or feature, or features

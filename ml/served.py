@@ -6,7 +6,6 @@ Only series that a model selects have one of these; all others keep a bare detec
 from __future__ import annotations
 
 from array import array
-from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -69,6 +68,22 @@ class Shadow:
         )  # fmt: skip
 
 
+class Recent:
+    """The last values and their times, as arrays: they are dumped with every value that is learned."""
+
+    __slots__ = ("times", "values")
+
+    def __init__(self) -> None:
+        self.values, self.times = array("d"), array("q")
+
+    def append(self, value: float, at: int) -> None:
+        """Keep one more, and only the last :data:`RECENT`."""
+        self.values.append(value)
+        self.times.append(at)
+        if len(self.values) > RECENT:
+            del self.values[0], self.times[0]
+
+
 class ServedDetector:
     """The active model's detector, with shadows that learn the same values.
 
@@ -83,7 +98,7 @@ class ServedDetector:
         self.model = model
         self.active = active
         self.shadows: dict[str, Shadow] = {}
-        self.recent: deque[tuple[float, int]] = deque(maxlen=RECENT)
+        self.recent = Recent()
         self.drift: DriftWatch | None = None
         self.compared: list[Compared] = []
         self.drifts: list[Drift] = []
@@ -105,26 +120,25 @@ class ServedDetector:
             if self.drift is not None:
                 self.drifts += self.drift.learn(value, verdict.score, at)
         self.active.learn(value, at)
-        self.recent.append((value, at))
+        self.recent.append(value, at)
 
     def catch_up(self, detector: Detector, since: int | None = None) -> Detector:
         """Teach a detector the kept values after ``since`` (epoch ms; None: all of them)."""
-        for value, at in self.recent:
+        for value, at in zip(self.recent.values, self.recent.times, strict=True):
             if since is None or at > since:
                 detector.learn(value, at)
         return detector
 
     def dump(self) -> bytes:
         """The state, msgpack: each detector's own state, and the recent values."""
-        values = array("d", [value for value, _ in self.recent])
-        times = array("q", [at for _, at in self.recent])
         shadows = [
             [model, s.threshold, s.active_high, s.shadow_high, s.detector.dump()]
             for model, s in self.shadows.items()
         ]
         drift = None if self.drift is None else self.drift.dump()
         return _encode([
-            NAME, self.model, self.active.dump(), shadows, values.tobytes(), times.tobytes(), drift,
+            NAME, self.model, self.active.dump(), shadows, self.recent.values.tobytes(),
+            self.recent.times.tobytes(), drift,
         ])  # fmt: skip
 
     @classmethod
@@ -155,10 +169,10 @@ class ServedDetector:
                 served = cls(REFUSED, fresh())
             else:
                 served = cls(str(model), detector)
-            values, times = array("d"), array("q")
-            values.frombytes(held_values)
-            times.frombytes(held_times)
-            served.recent.extend(zip(values, times, strict=True))
+            served.recent.values.frombytes(held_values)
+            served.recent.times.frombytes(held_times)
+            if len(served.recent.values) != len(served.recent.times):
+                raise ValueError("kept values and their times differ in number")
             for shadow_model, threshold, active_high, shadow_high, body in shadows:
                 beside = read(body)
                 if beside is None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from agents.judging import DETECTORS, JUDGE_STORES, Models, RuleBook, RuleJudge
 from agents.snapshots import CHANGES, DAILY, DAY, SNAPSHOTS
 from ml import life, registry
+from ml.features import version
 from ml.served import RECENT, ServedDetector
 from models.config import WindowSpec
 from models.learning import Model, Rollback, Selector, ShadowReport, decode_learning, key_of
@@ -359,7 +360,34 @@ def test_a_drift_is_told_and_starts_one_shadow_a_day(bed):
     assert (shadow.id, shadow.state, shadow.created_by) == ("plays.2", "shadow", "drift")
     assert (shadow.parent, shadow.spec) == ("plays.1", spec)
     life.verify(shadow)
+    headers = {dict(o.headers)["alert_id"] for o in bed.outputs if o.topic == "findings"}
+    assert first.incident.encode() in headers
     assert [o.topic for o in bed.outputs].count("audit") == 1
     bed.publish([shadow])
     bed.run(1)
     assert list(bed.detector.shadows) == ["plays.2"]
+
+
+def test_a_model_brings_its_feature_pipeline_and_another_version_of_it_is_refused(bed, caplog):
+    spec = {"name": "feature_trees", "features": "value, ratio(3)"}
+    model_id = bed.new(spec=spec)
+    assert bed.models[model_id].features == version("value,ratio(3)")
+    bed.move(model_id, "active")
+    bed.run(3)
+    assert bed.detector.active.features == "value, ratio(3)"
+    other = bed.new("other", spec=spec, features="0123456789ab")
+    bed.move(other, "active", now=3)
+    bed.run(1)
+    assert bed.detector.active.name == registry.create().name
+    assert bed.tally.counts["models_refused", "spec"] == 1
+    assert "was trained with 0123456789ab" in caplog.text
+
+
+def test_a_drift_in_a_family_with_two_shadows_starts_none(bed):
+    bed.move(bed.new(spec={"drift": "page_hinkley", "retrain": "shadow", "name": "lite"}), "active")
+    for _ in range(life.SHADOWS):
+        bed.move(bed.new(spec={"name": "zscore"}), "shadow")
+    bed.run(4 * 1440)
+    bed.run(600, lambda i: 600.0 + i % 7)
+    assert bed.told(Model) == []
+    assert bed.tally.counts["retrainings_refused", "over_limit"] > 0
