@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from agents import verdicts
 from agents.detectors import SPECIAL, DetectorChoice
+from agents.forecasting import FORECASTERS, Watched, outlooks
 from agents.modelbook import Counters, ModelBook
 from agents.snapshots import SNAPSHOTS
 from agents.succession import Succession
@@ -72,6 +73,7 @@ JUDGE_STORES = (
     _stored(rulestate.encode, rulestate.decode, RULES),
     SNAPSHOTS,
     COMPARISONS,
+    _stored(Watched.dump, Watched.load, FORECASTERS),
 )
 """Of detectors and rules one entry per group instance, stream and window size: what is judged together
 is dropped together."""
@@ -155,7 +157,7 @@ class RuleJudge:
             if self._models is not None:
                 self._models.succession.forget(key, state[DETECTORS].get(key) or {}, state)
             state[DETECTORS].pop(key + SPECIAL, None)
-            for store in (DETECTORS, RULES):
+            for store in (DETECTORS, RULES, FORECASTERS):
                 state[store].pop(key, None)
 
     def _score(self, window: Window, state: State, told: list[Output]) -> dict[str, Value]:
@@ -194,8 +196,10 @@ class RuleJudge:
         states = state[RULES].get(key) or {}
         found: list[Finding] = []
         changed = False
-        for rule in self._book.index().rules_for(window):
-            value = window.values.get(rule.measure)
+        rules = self._book.index().rules_for(window)
+        expected = outlooks(rules, window, state[FORECASTERS], key)
+        for rule in rules:
+            value = expected.get(rule.id) or window.values.get(rule.measure)
             if value is None:
                 continue
             series = series_key(window.group, rule.measure)

@@ -175,6 +175,7 @@ class Succession:
 
     def _create(self, model: Model, place: _Place) -> Detector:
         try:
+            specs.check_features(model.spec, model.features)
             return specs.detector_of(model.spec)
         except BackbeatError as exc:
             self._counters.count("models_refused", "spec", 1)

@@ -7,6 +7,8 @@ they were batched. Separate from incidents, which meet only later, per tenant.
 from __future__ import annotations
 
 import hashlib
+import operator
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
@@ -29,6 +31,13 @@ REOPEN_SHARE = 0.05
 REOPEN_WINDOWS = (50, 300)
 """``reopen = "auto"``: quiet for this share of the stream's age, within these numbers of windows.
 The older a stream, the rarer its news: of all levers on false alarms this is the largest."""
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
 
 Step = tuple[RuleState | None, list[Finding]]
 FindingState = Literal["pending", "firing", "resolved", "retracted"]
@@ -71,31 +80,24 @@ def breaches(rule: Rule, value: Value) -> bool | None:
     """Whether a window breaches the rule; None where it says nothing.
 
     It says nothing without a value, with less weight than the rule wants (unless it counts), or
-    while the detector is learning. A rule on absence is the other way round.
+    while the detector or the forecaster is learning. A rule on absence is the other way round.
     """
     got = value.value
     if rule.kind == "absence":
         return is_silent(rule, value)
     if got is None or (rule.is_weighted and value.weight < rule.min_weight):
         return None
-    if rule.kind == "anomaly":
-        if value.score is None:
-            return None
-        return (
-            value.score >= rule.threshold
-            and shape_holds(rule, value)
-            and _direction_holds(rule, got, value.low, value.high)
-        )
-    limit = rule.threshold
-    match rule.op:
-        case ">":
-            return got > limit
-        case ">=":
-            return got >= limit
-        case "<":
-            return got < limit
-        case "<=":
-            return got <= limit
+    if rule.kind == "threshold":
+        return _COMPARE[rule.op](got, rule.threshold)
+    if value.score is None:
+        return None
+    if rule.kind == "forecast":
+        return value.score >= rule.probability
+    return (
+        value.score >= rule.threshold
+        and shape_holds(rule, value)
+        and _direction_holds(rule, got, value.low, value.high)
+    )
 
 
 def incident_id(rule: Rule, window: Window, series_key: str) -> str:
@@ -305,6 +307,8 @@ def _still_breaches(at: _At, seen: Seen) -> bool:
     """Whether a window of the evidence breaches with its revised value."""
     now, rule = at.value, at.rule
     if now.value is None:
+        return seen.is_breach
+    if rule.kind == "forecast":  # what was expected then is not changed by what is known now
         return seen.is_breach
     if rule.kind != "anomaly":
         verdict = breaches(rule, now)

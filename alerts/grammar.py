@@ -16,15 +16,22 @@ Direction = Literal["any", "up", "down"]
 
 FORMS = (
     "`<measure> <op> <number> [for <duration>]`, "
-    '`anomaly(<measure>) >= <score> [up|down] [shape "<shape>"] [for <duration>]` or '
-    "`absent(<measure>) for <duration>`, with op one of > >= < <="
+    '`anomaly(<measure>) >= <score> [up|down] [shape "<shape>"] [for <duration>]`, '
+    "`absent(<measure>) for <duration>` or "
+    "`forecast(<measure>) >= <limit> within <duration> [with <percent>%] [for <duration>]` (or <=), "
+    "with op one of > >= < <="
 )
+LIKELY = 50.0
+"""Percent that a forecast must reach where a rule does not say: more likely than not."""
+
 _WHEN = re.compile(
-    r"""\s* (?: anomaly\( \s* (?P<anomaly>\w+) \s* \) | (?P<measure>\w+) )
+    r"""\s* (?: (?P<kind>anomaly|forecast)\( \s* (?P<subject>\w+) \s* \) | (?P<measure>\w+) )
         \s* (?P<op>>=|<=|>|<)
         \s* (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
         (?: \s+ (?P<direction>up|down) )?
         (?: \s+ shape \s+ (?P<quote>["']?) (?P<shape>[a-z]+(?:\s[a-z]+)*?) (?P=quote) )?
+        (?: \s+ within \s+ (?P<within>[0-9a-z]+) )?
+        (?: \s+ with \s+ (?P<percent>\d+\.?\d*) \s* % )?
         (?: \s+ for \s+ (?P<hold>[0-9a-z]+) )? \s*""",
     re.VERBOSE,
 )
@@ -38,26 +45,32 @@ _ONE_WAY = {"spike": "up", "dip": "down", "drop to zero": "down"}
 class Condition(msgspec.Struct, frozen=True):
     """A parsed ``when``. ``hold`` is how long it must last, in ms of event time; 0 for at once.
 
-    ``shape`` is one of :data:`models.records.SHAPES`, empty for any.
+    ``shape`` is one of :data:`models.records.SHAPES`, empty for any. Of a forecast, ``within`` is how
+    far ahead the limit is looked for, in ms, and ``probability`` how likely it must be to be reached;
+    both are 0 otherwise.
     """
 
-    kind: Literal["threshold", "anomaly", "absence"]
+    kind: Literal["threshold", "anomaly", "absence", "forecast"]
     measure: str
     op: Operator
     threshold: float
     direction: Direction
     hold: int
     shape: str = ""
+    within: int = 0
+    probability: float = 0.0
 
     def __str__(self) -> str:
         """The condition in its canonical form; parsing it gives the same condition."""
         if self.kind == "absence":
             return f"absent({self.measure}) for {format_duration(self.hold)}"
-        subject = f"anomaly({self.measure})" if self.kind == "anomaly" else self.measure
+        subject = self.measure if self.kind == "threshold" else f"{self.kind}({self.measure})"
         direction = f" {self.direction}" if self.direction != "any" else ""
         shape = f' shape "{self.shape}"' if self.shape else ""
+        ahead = f" within {format_duration(self.within)}" if self.within else ""
+        chance = f" with {self.probability * 100:.12g}%" if self.within else ""
         hold = f" for {format_duration(self.hold)}" if self.hold else ""
-        return f"{subject} {self.op} {self.threshold:.12g}{direction}{shape}{hold}"
+        return f"{subject} {self.op} {self.threshold:.12g}{direction}{shape}{ahead}{chance}{hold}"
 
 
 def parse_when(text: str) -> Condition:
@@ -74,33 +87,54 @@ def parse_when(text: str) -> Condition:
     if match is None:
         msg = f"when {text!r} is not of the form {FORMS}"
         raise ConfigurationError(msg)
-    anomaly = match["anomaly"] is not None
-    if anomaly and match["op"] != ">=":
-        msg = f"when {text!r}: a surprise can only be asked to be large: anomaly(...) >= <score>"
-        raise ConfigurationError(msg)
-    if not anomaly and match["direction"]:
-        msg = f"when {text!r}: only anomaly(...) has a direction; {match['op']} says it already"
-        raise ConfigurationError(msg)
+    kind = match["kind"] or "threshold"
+    _check_form(text, kind, match)
     threshold = float(match["number"])
-    if anomaly and threshold <= 0:
+    if kind == "anomaly" and threshold <= 0:
         msg = f"when {text!r}: the score must be above 0, which every window reaches"
         raise ConfigurationError(msg)
     if match["shape"]:
         _check_shape(text, match)
+    percent = float(match["percent"] or LIKELY)
+    if not 1 <= percent <= 99:
+        msg = f"when {text!r}: a forecast can be asked for 1 to 99 %, not {percent:g} %"
+        raise ConfigurationError(msg)
+    is_forecast = kind == "forecast"
     return Condition(
-        kind="anomaly" if anomaly else "threshold",
-        measure=match["anomaly"] or match["measure"],
-        op=match["op"],  # type: ignore[arg-type]  # the pattern lets no other through
+        kind=kind,  # type: ignore[arg-type]  # the pattern lets no other through
+        measure=match["subject"] or match["measure"],
+        op=match["op"],  # type: ignore[arg-type]
         threshold=threshold,
         direction=match["direction"] or "any",  # type: ignore[arg-type]
         hold=parse_duration(match["hold"]) if match["hold"] else 0,
         shape=match["shape"] or "",
+        within=parse_duration(match["within"]) if is_forecast else 0,
+        probability=percent / 100 if is_forecast else 0.0,
     )
+
+
+def _check_form(text: str, kind: str, match: re.Match[str]) -> None:
+    """What each kind may be asked."""
+    if kind == "anomaly" and match["op"] != ">=":
+        msg = f"when {text!r}: a surprise can only be asked to be large: anomaly(...) >= <score>"
+        raise ConfigurationError(msg)
+    if kind != "anomaly" and match["direction"]:
+        msg = f"when {text!r}: only anomaly(...) has a direction; {match['op']} says it already"
+        raise ConfigurationError(msg)
+    if kind == "forecast" and match["op"] not in {">=", "<="}:
+        msg = f"when {text!r}: a forecast reaches a limit: forecast(...) >= or <= <limit>"
+        raise ConfigurationError(msg)
+    if kind == "forecast" and not match["within"]:
+        msg = f"when {text!r}: a forecast needs to know how far: within 6h"
+        raise ConfigurationError(msg)
+    if kind != "forecast" and (match["within"] or match["percent"]):
+        msg = f"when {text!r}: only forecast(...) looks ahead, within a time and with a probability"
+        raise ConfigurationError(msg)
 
 
 def _check_shape(text: str, match: re.Match[str]) -> None:
     shape, direction = match["shape"], match["direction"]
-    if match["anomaly"] is None:
+    if match["kind"] != "anomaly":
         msg = f"when {text!r}: only anomaly(...) has a shape"
     elif shape not in SHAPES:
         msg = f"when {text!r}: shape {shape!r} is none of {', '.join(SHAPES)}"

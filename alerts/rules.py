@@ -39,7 +39,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     id: str
-    kind: Literal["threshold", "anomaly", "absence"]
+    kind: Literal["threshold", "anomaly", "absence", "forecast"]
     measure: str
     measure_kind: str
     unit: str
@@ -60,6 +60,8 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     summary: str = ""
     receivers: tuple[str, ...] = ()
     shape: str = ""
+    within: int = 0
+    probability: float = 0.0
 
     @property
     def is_weighted(self) -> bool:
@@ -217,6 +219,8 @@ def _build(source: _RuleSource, series: SeriesConfig, tenant: str) -> Rule:
         summary=source.summary,
         receivers=tuple(source.receivers),
         shape=condition.shape,
+        within=condition.within,
+        probability=condition.probability,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 
+from alerts.outlook import Outlook
 from alerts.rules import PLACEHOLDER, Rule
 from models.records import Value
 
@@ -41,8 +42,11 @@ _MOST = 0.5
 def breach_reason(rule: Rule, subject: str, value: Value, lasted: int) -> str:
     """Why an alert is pending or firing: the value, what it should be, and for how long (ms).
 
-    Such as ``error rate of ios × FR is 31.2 %, above 5 %, for 20 s``.
+    Such as ``error rate of ios × FR is 31.2 %, above 5 %, for 20 s``; of a forecast ``disk_used of
+    db-1 will cross 0.9 in about 4 h (probability 86 %)``.
     """
+    if rule.kind == "forecast":
+        return _ahead(rule, subject, value)
     duration = f", for {duration_text(lasted)}" if lasted else ""
     if rule.kind == "absence":
         return f"{subject}: nothing{duration.removeprefix(',')}, after there was something"
@@ -156,8 +160,34 @@ def _norm(rule: Rule, value: Value) -> str:
     return f"expected {band}"
 
 
+def _ahead(rule: Rule, subject: str, value: Value) -> str:
+    """What a forecast expects: when the limit is crossed, as far as that can be said."""
+    ahead = value.ahead if isinstance(value, Outlook) else None
+    if ahead == 0:
+        return f"{_is(rule, subject, value)}, {_COMPARED[rule.op][0]} {_limit(rule)} already"
+    chance = f"(probability {_percent(value.score)})"
+    if ahead is None:
+        within = duration_text(rule.within)
+        return f"{subject} may cross {_limit(rule)} within {within} {chance}"
+    return f"{subject} will cross {_limit(rule)} in about {duration_text(_rounded(ahead))} {chance}"
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{_plain(share * 100, 0)} %"
+
+
+def _rounded(ms: int) -> int:
+    """To whole hours from two hours on, to whole minutes from two minutes on."""
+    unit = next((unit for unit in (3_600_000, 60_000) if ms >= 2 * unit), 1000)
+    return round(ms / unit) * unit
+
+
 def _calm(rule: Rule, value: Value) -> str:
     """Why a value does not breach. A new level can have become usual outside the old band."""
+    if rule.kind == "forecast":
+        within = duration_text(rule.within)
+        chance = _percent(value.score)
+        return f"not expected to cross {_limit(rule)} within {within} (probability {chance})"
     if rule.kind == "threshold":
         return f"{_COMPARED[rule.op][1]} {_limit(rule)}"
     got, low, high = value.value, value.low, value.high

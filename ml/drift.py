@@ -7,6 +7,7 @@ numbers that they can be given (centred, scaled, clipped), and their answer is p
 from __future__ import annotations
 
 import math
+import zlib
 from collections import deque
 from typing import Any, NamedTuple
 
@@ -31,6 +32,9 @@ _TAIL = 4
 
 _CLIP = 6.0
 """In standard deviations: a single outlier is an anomaly, and must not look like a drift."""
+
+_LEAST_SURPRISE = 0.1
+"""In ln(1 + surprise): a detector that fits leaves next to none, and twice that is still none."""
 
 _HOUR = 3_600_000
 _DAY = 24 * _HOUR
@@ -57,14 +61,15 @@ class Monitor:
     finds a change of any size, the smaller the later. ``page_hinkley``: Page 1954; looks for shifts
     beyond half a standard deviation of a block's mean. Means are taken in standard deviations of
     the first 60 since the last drift, clipped at 6; what is tested does not move the scale, or a shift
-    would hide itself.
+    would hide itself. ``least`` is the smallest standard deviation that is believed.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, least: float = 0.0) -> None:
         if kind not in KINDS:
             msg = f"there is no drift test {kind!r}; there are {', '.join(KINDS)}"
             raise ConfigurationError(msg)
         self.kind = kind
+        self.least = least
         self._block = [0.0, 0.0, 0.0, 0.0]  # how many, sum of numbers, sum of usual, first time
         self._kept: deque[tuple[float, float, int]] = deque(maxlen=_KEPT)
         self._begin()
@@ -90,7 +95,7 @@ class Monitor:
         mean = block[1] / BLOCK
         self._kept.append((mean, block[2] / BLOCK, int(block[3])))
         self._block = [0.0, 0.0, 0.0, 0.0]
-        scale = math.sqrt(self._squares / self._n) if self._n else 0.0
+        scale = max(math.sqrt(self._squares / self._n) if self._n else 0.0, self.least)
         if self._n >= _SCALE_FROM:
             off = (mean - self._mean) / (scale or 1.0)
             self._test.update(min(max(off, -_CLIP), _CLIP))
@@ -119,7 +124,7 @@ class Monitor:
     def dump(self) -> list[Any]:
         """The state as plain values; River's own test by its fields, under River's version."""
         return [
-            self.kind, self._n, self._mean, self._squares, self._block,
+            self.kind, self.least, self._n, self._mean, self._squares, self._block,
             [list(k) for k in self._kept], _dump_test(self._test),
         ]  # fmt: skip
 
@@ -129,8 +134,8 @@ class Monitor:
 
         A test of another version of River begins anew, with the scale as it was.
         """
-        kind, n, mean, squares, block, kept, test = state
-        monitor = cls(str(kind))
+        kind, least, n, mean, squares, block, kept, test = state
+        monitor = cls(str(kind), float(least))
         monitor._n, monitor._mean, monitor._squares = int(n), float(mean), float(squares)
         how_many, numbers, usual, first = block
         monitor._block = [float(how_many), float(numbers), float(usual), float(first)]
@@ -195,7 +200,7 @@ class DriftWatch:
         self.kind = kind
         self._began: int | None = None
         self._usual = Usual()
-        self._inputs, self._errors = Monitor(kind), Monitor(kind)
+        self._inputs, self._errors = Monitor(kind), Monitor(kind, _LEAST_SURPRISE)
 
     def learn(self, value: float, surprise: float | None, at: int) -> list[Drift]:
         """Take a finite value and the surprise at it (None while learning) in; the drifts found."""
@@ -253,7 +258,8 @@ _PAGE_HINKLEY = ("_sum_increase", "_sum_decrease", "_min_increase", "_max_decrea
 def _dump_test(test: Any) -> list[Any]:
     # River keeps these private and offers no export but pickle; its version is pinned and said.
     if isinstance(test, drift.ADWIN):
-        return [river.__version__, test._helper.__getstate__()]  # noqa: SLF001
+        held = test._helper.__getstate__()  # noqa: SLF001
+        return [river.__version__, zlib.crc32(held), held]
     mean = test._x_mean  # noqa: SLF001
     return [river.__version__, mean.n, mean._mean, *(getattr(test, f) for f in _PAGE_HINKLEY)]  # noqa: SLF001
 
@@ -263,7 +269,10 @@ def _load_test(test: Any, state: list[Any]) -> None:
     if version != river.__version__:
         return
     if isinstance(test, drift.ADWIN):
-        test._helper.__setstate__(fields[0])  # noqa: SLF001
+        check, held = fields
+        if zlib.crc32(held) != check:  # River's Rust would panic, and no handler catches that
+            raise ValueError("ADWIN's window is not what was dumped")
+        test._helper.__setstate__(held)  # noqa: SLF001
         return
     test._x_mean.n, test._x_mean._mean = fields[0], fields[1]  # noqa: SLF001
     for name, held in zip(_PAGE_HINKLEY, fields[2:], strict=True):

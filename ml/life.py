@@ -148,6 +148,7 @@ def new_version(  # noqa: PLR0913  a record's fields
     same = _family(existing, tenant, family, kind, parent)
     if kind == "detector":
         specs.check(spec)
+        features = features or specs.features_of(spec)
     version = max((m.version for m in same), default=0) + 1
     model = Model(
         tenant=tenant, id=f"{family}.{version}", family=family, version=version, kind=kind,

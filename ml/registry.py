@@ -11,6 +11,7 @@ from ml.baselines import Metronome, ZScore
 from ml.classics import GaussianDetector, HoltWintersResidual, RobustZScore
 from ml.directed import DirectedDetector
 from ml.ensemble import EnsembleDetector
+from ml.feature_trees import FeatureTreesDetector
 from ml.lite import LiteDetector
 from ml.novelty import NoveltyDetector
 from ml.protocol import Detector
@@ -23,8 +24,8 @@ DEFAULT = "novelty"
 _KINDS: dict[str, type[Any]] = {
     kind.name.partition("/")[0]: kind
     for kind in (
-        NoveltyDetector, LiteDetector, HalfSpaceTreesDetector, RobustZScore, HoltWintersResidual,
-        GaussianDetector, EnsembleDetector, ZScore, Metronome,
+        NoveltyDetector, LiteDetector, HalfSpaceTreesDetector, FeatureTreesDetector, RobustZScore,
+        HoltWintersResidual, GaussianDetector, EnsembleDetector, ZScore, Metronome,
     )
 }  # fmt: skip
 _LOAD: dict[str, Callable[[list[Any]], Detector]] = {
@@ -38,19 +39,25 @@ def names() -> list[str]:
     return sorted(_KINDS)
 
 
-def create(name: str = DEFAULT, direction: str = "any", minimum: float = 0.0) -> Detector:
+def create(
+    name: str = DEFAULT, direction: str = "any", minimum: float = 0.0, features: str = ""
+) -> Detector:
     """A new detector, by its name with or without its state's version.
 
-    ``direction`` and ``minimum`` limit what it speaks of: see :class:`ml.directed.DirectedDetector`.
+    ``features`` is what :func:`ml.features.parse` takes; only ``feature_trees`` has any. ``direction`` and ``minimum`` limit what it speaks of: see :class:`ml.directed.DirectedDetector`.
 
     Raises:
-        ConfigurationError: there is none of that name, or no such direction.
+        ConfigurationError: there is none of that name, no such direction or feature, or features
+            for a detector that has none.
     """
     kind = _KINDS.get(name) or (_KINDS[name.partition("/")[0]] if name in _LOAD else None)
     if kind is None:
         msg = f"there is no detector {name!r}; there are {', '.join(names())}"
         raise ConfigurationError(msg)
-    detector: Detector = kind()
+    if features and kind is not FeatureTreesDetector:
+        msg = f"detector {name} takes no features; feature_trees does"
+        raise ConfigurationError(msg)
+    detector: Detector = kind(features) if features else kind()
     if direction == "any" and not minimum:
         return detector
     return DirectedDetector(detector, direction, minimum)

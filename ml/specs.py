@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from ml import registry
 from ml.drift import KINDS as DRIFT_TESTS
 from ml.drift import DriftWatch
+from ml.features import version
 from ml.protocol import Detector
 from ml.served import THRESHOLD
-from models.errors import ConfigurationError
+from models.errors import ConfigurationError, StateError
 
 Spec = Mapping[str, str | float | int | bool]
 
-KEYS = ("name", "direction", "minimum", "threshold", "drift", "retrain")
+KEYS = ("name", "direction", "minimum", "features", "threshold", "drift", "retrain")
 RETRAIN = "shadow"
 
 
@@ -48,7 +49,25 @@ def detector_of(spec: Spec) -> Detector:
         str(spec.get("name", registry.DEFAULT)),
         str(spec.get("direction", "any")),
         _number(spec, "minimum", 0.0),
+        str(spec.get("features", "")),
     )
+
+
+def check_features(spec: Spec, trained_with: str) -> None:
+    """Raise StateError if this program's pipeline is not the one a model was trained with."""
+    made = features_of(spec)
+    if made != trained_with:
+        msg = (
+            f"features {spec.get('features', '')!r} are version {made or 'none'} here; "
+            f"the model was trained with {trained_with or 'none'}"
+        )
+        raise StateError(msg)
+
+
+def features_of(spec: Spec) -> str:
+    """The version of the pipeline that a spec names, "" for none. Raises ConfigurationError."""
+    named = str(spec.get("features", ""))
+    return version(named) if named else ""
 
 
 def threshold_of(spec: Spec) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import msgspec
@@ -13,7 +14,7 @@ from ml.estimator import SeriesEstimator
 from ml.protocol import Verdict, finite
 from models.errors import StateError
 
-_TREES, _HEIGHT, _WINDOW, _SEED = 4, 3, 250, 1
+_HEIGHT, _WINDOW, _SEED = 3, 250, 1
 _REACH = 3.0
 _RATE = 0.01
 _encode = msgspec.msgpack.Encoder().encode
@@ -29,6 +30,7 @@ class HalfSpaceTreesDetector(SeriesEstimator):
     """
 
     name: ClassVar[str] = "half_space_trees/1"
+    trees: ClassVar[int] = 4
 
     def __init__(self, min_n_samples: int = 2 * _WINDOW) -> None:
         self.min_n_samples = min_n_samples
@@ -43,7 +45,7 @@ class HalfSpaceTreesDetector(SeriesEstimator):
         value = finite(value)
         if self._seen < self.min_n_samples:
             return Verdict(None, None, None)
-        odds = self._odds(value)
+        odds = self._odds(value, at)
         low, high = self._values.limits()
         surprise = max(0.0, odds - self._usual) / math.sqrt(self._variance + 0.01)
         return Verdict(surprise, low, high, (value > high) - (value < low))
@@ -52,20 +54,18 @@ class HalfSpaceTreesDetector(SeriesEstimator):
         """Take a finite value in; ``at`` never goes back."""
         value = finite(value)
         if self._seen >= _WINDOW:
-            off = self._odds(value) - self._usual
+            off = self._odds(value, at) - self._usual
             rate = max(_RATE, 1 / (self._seen - _WINDOW + 1))
             self._usual += rate * off
             self._variance = (1 - rate) * (self._variance + rate * off * off)
-        self._trees.learn_one(self._features(value))
-        self._values.learn(value)
-        self._jumps.learn(value - self._before if self._seen else 0.0)
-        self._before = value
+        self._trees.learn_one(self._features(value, at))
+        self._follow(value, at)
         self._seen += 1
 
     def dump(self) -> bytes:
         """The state, msgpack: the masses of the trees' nodes; the trees follow from their seed."""
         trees = self._trees
-        masses = [[node.l_mass, node.r_mass] for node in _nodes(trees)]
+        masses = masses_of(trees)
         return _encode([
             self.name, self.min_n_samples, self._seen, self._before, self._usual, self._variance,
             self._values.dump(), self._jumps.dump(), trees.counter, masses,
@@ -82,12 +82,7 @@ class HalfSpaceTreesDetector(SeriesEstimator):
             detector._values = Band(float(values[0]), float(values[1]), int(values[2]), values[3])
             detector._jumps = Band(float(jumps[0]), float(jumps[1]), int(jumps[2]), jumps[3])
             trees = detector._trees
-            if masses:
-                trees.learn_one({"value": 0.5, "jump": 0.5})  # plants them
-                for node, (left, right) in zip(_nodes(trees), masses, strict=True):
-                    node.l_mass, node.r_mass = int(left), int(right)
-            trees.counter = int(counter)
-            trees._first_window = detector._seen < _WINDOW  # noqa: SLF001
+            replant(trees, ("value", "jump"), masses, int(counter), detector._seen)
         except (TypeError, ValueError, LookupError) as exc:
             msg = f"state of {cls.name} is damaged: {exc}"
             raise StateError(msg) from exc
@@ -95,17 +90,40 @@ class HalfSpaceTreesDetector(SeriesEstimator):
 
     def _plant(self) -> Any:
         return anomaly.HalfSpaceTrees(
-            n_trees=_TREES, height=_HEIGHT, window_size=_WINDOW, seed=_SEED
+            n_trees=self.trees, height=_HEIGHT, window_size=_WINDOW, seed=_SEED
         )
 
-    def _features(self, value: float) -> dict[str, float]:
-        jump = value - self._before if self._seen else 0.0
-        return {"value": _scaled(value, self._values), "jump": _scaled(jump, self._jumps)}
+    def _follow(self, value: float, _at: int) -> None:
+        """Have the scales follow a value that the trees have learned."""
+        self._values.learn(value)
+        self._jumps.learn(value - self._before if self._seen else 0.0)
+        self._before = value
 
-    def _odds(self, value: float) -> float:
+    def _features(self, value: float, _at: int) -> dict[str, float]:
+        jump = value - self._before if self._seen else 0.0
+        return {"value": scaled(value, self._values), "jump": scaled(jump, self._jumps)}
+
+    def _odds(self, value: float, at: int) -> float:
         """Logarithm of how much sparser it is than the densest place there could be."""
-        score = self._trees.score_one(self._features(value))
+        score = self._trees.score_one(self._features(value, at))
         return -math.log(max(1.0 - score, 1e-9))
+
+
+def masses_of(trees: Any) -> list[list[int]]:
+    """The masses of all nodes: what the trees have learned."""
+    return [[node.l_mass, node.r_mass] for node in _nodes(trees)]
+
+
+def replant(
+    trees: Any, names: Iterable[str], masses: list[list[int]], counter: int, seen: int
+) -> None:
+    """Give new trees the masses of others that were grown from the same seed and features."""
+    if masses:
+        trees.learn_one(dict.fromkeys(names, 0.5))  # plants them
+        for node, (left, right) in zip(_nodes(trees), masses, strict=True):
+            node.l_mass, node.r_mass = int(left), int(right)
+    trees.counter = counter
+    trees._first_window = seen < _WINDOW  # noqa: SLF001
 
 
 def _nodes(trees: Any) -> list[Any]:
@@ -113,7 +131,7 @@ def _nodes(trees: Any) -> list[Any]:
     return [node for each in trees._tree_nodes for node in each]  # noqa: SLF001
 
 
-def _scaled(value: float, band: Band) -> float:
+def scaled(value: float, band: Band) -> float:
     """Where a value lies between three band widths below and above, within [0, 1]."""
     spread = band.spread
     if spread <= 0:

@@ -125,7 +125,8 @@ class Finding(msgspec.Struct, omit_defaults=True, gc=False):
 
     ``incident`` is the deterministic id shared by all findings (and the alert) of one incident:
     derived from rule, series, stream and the first breaching window's start. ``since`` is that
-    start, ``at`` the event time of the change (the deciding window's end). ``shape`` is the last
+    start, ``at`` the event time of the change (the deciding window's end). ``score`` is the detector's
+    surprise; of a forecast, the probability that the threshold is reached. ``shape`` is the last
     that was said of a breaching window; ``tail`` and ``contributions`` are those of the most
     surprising one (see :class:`Value`).
     """
@@ -134,7 +135,7 @@ class Finding(msgspec.Struct, omit_defaults=True, gc=False):
     tenant: str
     rule: str
     rule_version: str
-    kind: Literal["threshold", "anomaly", "absence", "drift"]
+    kind: Literal["threshold", "anomaly", "absence", "forecast", "drift"]
     state: Literal["pending", "firing", "resolved", "retracted"]
     series: str
     stream: str

@@ -1,0 +1,146 @@
+"""Coverage on data that drift, choosing among members, and crossings of limits."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+
+from ml.forecasting import Forecaster, forecast
+
+HOUR = 3_600_000
+
+
+def steady(n, draw):
+    return [draw.gauss(50, 5) for _ in range(n)]
+
+
+def wandering(n, draw):
+    at, out = 0.0, []
+    for _ in range(n):
+        at += draw.gauss(0.02, 1)
+        out.append(at)
+    return out
+
+
+def widening(n, draw):
+    """The noise grows tenfold, then calms."""
+    return [draw.gauss(0, 1 + 9 * math.sin(math.pi * i / n)) for i in range(n)]
+
+
+def shifting(n, draw):
+    """Every 500 slots the level is another."""
+    levels = [draw.uniform(-50, 50) for _ in range(n // 500 + 1)]
+    return [levels[i // 500] + draw.gauss(0, 2) for i in range(n)]
+
+
+def skewed(n, draw):
+    """A daily curve under bursts that are only ever upwards."""
+    return [20 + 10 * math.sin(i * math.pi / 12) + draw.expovariate(0.2) for i in range(n)]
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9])
+@pytest.mark.parametrize("make", [steady, wandering, widening, shifting, skewed])
+def test_intervals_cover_what_they_promise_on_drifting_data(make, level):
+    """Over 4,000 slots from the first forecast on, all twelve horizons together."""
+    values = make(4_000, random.Random(7))
+    it = Forecaster(HOUR, 12)
+    held, asked = 0, 0
+    for place, value in enumerate(values[:-12]):
+        it.learn(value, place * HOUR)
+        if place % 5 == 0 and not (said := it.forecast(levels=(level,))).learning:
+            low, high = said.intervals[level]
+            coming = np.array(values[place + 1 : place + 13])
+            held += int(((coming >= low) & (coming <= high)).sum())
+            asked += 12
+
+    assert held / asked == pytest.approx(level, abs=0.02)
+
+
+def test_the_season_is_found_where_there_is_one_and_the_level_where_there_is_none():
+    draw = random.Random(3)
+    daily = [10 * math.sin(i * math.pi / 12) + draw.gauss(0, 1) for i in range(600)]
+    level = [draw.gauss(0, 1) for _ in range(600)]
+
+    assert forecast(daily, 12).member in {"day", "week", "holt_winters", "snarimax"}
+    assert np.abs(forecast(level, 12).points).max() < 1
+
+
+def test_the_choice_follows_the_series_when_it_changes():
+    """A flat series begins to climb: within a few days the climb is what is forecast."""
+    draw = random.Random(5)
+    values = [draw.gauss(0, 1) for _ in range(400)]
+    values += [3 * i + draw.gauss(0, 1) for i in range(200)]
+    last = forecast(values, 12).points[-1]
+
+    assert last == pytest.approx(3 * 211, abs=15)
+
+
+def filling(n, rate, seed=2):
+    """A disk: it fills evenly, with noise."""
+    draw = random.Random(seed)
+    return [0.3 + rate * i + draw.gauss(0, 0.002) for i in range(n)]
+
+
+def taught(values):
+    it = Forecaster(HOUR, 48)
+    for place, value in enumerate(values):
+        it.learn(value, place * HOUR)
+    return it
+
+
+def test_a_disk_that_fills_will_cross_its_limit_when_it_does():
+    """0.3 + 0.001 an hour: 400 hours on it stands at 0.7, and reaches 0.72 after 20."""
+    it = taught(filling(400, 0.001))
+    crossing = it.crossing(0.72, "up", 48 * HOUR)
+
+    assert crossing.probability > 0.9
+    assert crossing.ahead == pytest.approx(21 * HOUR, abs=4 * HOUR)
+    assert it.crossing(0.72, "up", 6 * HOUR).probability < 0.05
+    assert it.crossing(0.9, "up", 48 * HOUR).probability < 0.05
+
+
+def test_one_that_does_not_fill_will_not():
+    it = taught(filling(400, 0.0))
+
+    assert it.crossing(0.9, "up", 48 * HOUR).probability < 0.01
+    assert it.crossing(0.1, "down", 48 * HOUR).probability < 0.01
+
+
+def test_what_is_over_its_limit_has_crossed_it():
+    it = taught(filling(400, 0.001))
+
+    assert it.crossing(0.5, "up", HOUR) == (1.0, 0)
+    assert it.crossing(0.9, "down", HOUR) == (1.0, 0)
+
+
+def test_probability_rises_with_time_and_falls_with_the_limit():
+    it = taught(wandering(1_000, random.Random(1)))
+    now = it._value
+    by_time = [it.crossing(now + 6, "up", hours * HOUR).probability for hours in (1, 6, 24, 48)]
+    by_limit = [it.crossing(now + far, "up", 24 * HOUR).probability for far in (1, 3, 6, 12, 99)]
+
+    assert by_time == sorted(by_time)
+    assert by_limit == sorted(by_limit, reverse=True)
+
+
+def test_probabilities_of_crossing_come_true_about_as_often():
+    """Random walks: of limits said to be crossed with 40 to 60 %, about half are, or more (the
+    probability is that of the likeliest slot).
+    """
+    hit, asked = 0, 0
+    for seed in range(12):
+        values = wandering(700, random.Random(seed))
+        it = Forecaster(HOUR, 12)
+        for place, value in enumerate(values[:-12]):
+            it.learn(value, place * HOUR)
+            if place < 200 or place % 4:
+                continue
+            limit = value + 1.0
+            chance = it.crossing(limit, "up", 12 * HOUR).probability
+            if chance is not None and 0.35 <= chance <= 0.45:
+                asked += 1
+                hit += max(values[place + 1 : place + 13]) >= limit
+
+    assert asked > 200
+    assert 0.4 <= hit / asked <= 0.8
