@@ -25,7 +25,7 @@ AT_ONCE = 4
 """Predictions that run or wait; each takes up to a few seconds of a core."""
 
 FORECAST_POINTS = 2_000
-"""Values that a forecast learns, the newest: each costs a millisecond."""
+"""Values that a forecast learns, the newest: it tries eight methods on each."""
 
 DAY_MS = 86_400_000
 
