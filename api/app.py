@@ -12,7 +12,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import Any
 
 from fastapi import FastAPI
 
@@ -182,16 +181,17 @@ def create_default_api() -> FastAPI:
         latest=latest,
         producer=KafkaProducer(settings),
         lag=KafkaLag(settings),
-        tables={
-            "models": _table(settings, "models", decode_learning),
-            "labels": _table(settings, "labels", decode_label),
-        },
+        tables=create_tables(settings),
         series=series,
         releases=releases,
     )
 
 
-def _table(settings: Settings, name: str, decode: Callable[[bytes], Any]) -> CompactedTopic:
-    return CompactedTopic(
-        settings.bootstrap, settings.topic(name), decode, settings.topic("cluster")
-    )
+def create_tables(settings: Settings) -> dict[str, MemoryTable]:
+    """What the API reads of models and labels, by topic."""
+    decoders = {"models": decode_learning, "labels": decode_label}
+    cluster = settings.topic("cluster")
+    return {
+        name: CompactedTopic(settings.bootstrap, settings.topic(name), decode, cluster)
+        for name, decode in decoders.items()
+    }

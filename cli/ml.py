@@ -73,13 +73,14 @@ def train(
 def predict(
     series: Annotated[str | None, typer.Argument(help="A series key.")] = None,
     *,
-    mode: Annotated[str, typer.Option(help="detect, forecast or segment.")] = "detect",
+    mode: Annotated[str, typer.Option(help="detect or forecast.")] = "detect",
     model: Annotated[
         str | None, typer.Option(help="A model's id; else one is made of --set.")
     ] = None,
     spec: Set = None,
     since: Since = None,
     until: Until = None,
+    horizon: Annotated[int | None, typer.Option(help="Slots ahead, of a forecast.")] = None,
     file: Annotated[
         Path | None, typer.Option(help="CSV with timestamp and value, instead of stored windows.")
     ] = None,
@@ -90,7 +91,7 @@ def predict(
     """Ask a model about a series; nothing of it is kept."""
     asked: dict[str, Any] = {
         "mode": mode, "model": model, "spec": _spec(spec), "series": series,
-        "from": since, "to": until, "points": _points(file),
+        "from": since, "to": until, "points": _points(file), "horizon": horizon,
     }  # fmt: skip
     found = connect(api, token).ask("POST", "/ml/predict", asked)
     _show(found, tables.prediction(found), as_json=as_json)

@@ -102,7 +102,9 @@ def rolled_back(document: Document) -> list[Any]:
 
 
 def prediction(document: Document) -> list[Any]:
-    """The points that surprised most, in order of time."""
+    """The points that surprised most, in order of time; or what will be."""
+    if document["forecast"] is not None:
+        return [Text(document["source"]), *forecast(document["forecast"])]
     points = [p for p in document["points"] if p["score"] is not None]
     worst = sorted(points, key=lambda p: p["score"], reverse=True)[:_WORST]
     table = _table("at", "value", "score", "expected", "looks like")
@@ -113,6 +115,20 @@ def prediction(document: Document) -> list[Any]:
         f"{len(document['points'])} points, {len(points)} judged; the {len(worst)} highest scores"
     )
     return [Text(document["source"]), Text(count, "dim"), table]
+
+
+def forecast(document: Document) -> list[Any]:
+    """What will be, a slot a line."""
+    if document["learning"]:
+        return [Text("too few values to say what follows", "yellow")]
+    table = _table("at", "median", "interval")
+    for slot in document["slots"]:
+        intervals = ", ".join(
+            f"{i['level']:.0%} {_figure(i['low'])} to {_figure(i['high'])}"
+            for i in slot["intervals"]
+        )
+        table.add_row(_time(slot["at"]), _figure(slot["value"]), intervals)
+    return [table]
 
 
 def labels(items: Sequence[Document]) -> list[Any]:

@@ -1,6 +1,6 @@
-"""What a detector says of values that it need not keep: asked for, not part of the stream.
+"""What a detector or forecaster says of values that it need not keep: asked for, not of the stream.
 
-Pure. The detector that is given does learn on the way, so callers give one of their own.
+Pure. A detector that is given does learn on the way, so callers give one of their own.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ml.forecasting import Forecast, Forecaster
 from ml.protocol import Detector, Verdict
 
 _SILENT = Verdict(None, None, None)
@@ -41,3 +42,23 @@ def detect(
             detector.learn(value, at)
         found.append(Judged(at, value, verdict, learns))
     return found
+
+
+def forecast(
+    points: Sequence[tuple[int, float | None]],
+    step_ms: int,
+    horizon: int,
+    levels: tuple[float, ...],
+) -> Forecast:
+    """What follows points (epoch ms, value), oldest first, in slots of ``step_ms``.
+
+    Of several points in a slot the first counts; a gap (None) is left to the forecaster.
+
+    Raises:
+        ConfigurationError: a step, horizon or level that there is not.
+    """
+    forecaster = Forecaster(step_ms, horizon)
+    for at, value in points:
+        if value is not None:
+            forecaster.learn(value, at)
+    return forecaster.forecast(horizon, levels)

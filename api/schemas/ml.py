@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from api.schemas.params import Strict
 from api.times import SizeParam, TimeParam, Timestamp
 from ml.comparison import Comparison
+from ml.forecasting.forecaster import LEVELS, LONGEST_HORIZON
 from models import learning
 from models.learning import Kind, State
 from models.records import LIVE
@@ -91,7 +92,7 @@ class PointIn(Strict):
 class PredictRequest(Strict):
     """Judge a stored series, or points that are sent along; nothing of it is kept."""
 
-    mode: Literal["detect", "forecast", "segment"] = "detect"
+    mode: Literal["detect", "forecast"] = "detect"
     model: str | None = Field(None, description="A model's id; otherwise one is made of `spec`.")
     spec: Spec = Field(
         default_factory=dict,
@@ -108,6 +109,12 @@ class PredictRequest(Strict):
     )
     stream: str = LIVE
     points: list[PointIn] | None = Field(None, max_length=MAX_POINTS, description="Oldest first.")
+    horizon: int = Field(48, ge=1, le=LONGEST_HORIZON, description="Slots ahead, of a forecast.")
+    levels: list[float] = Field(
+        default_factory=lambda: [0.9],
+        max_length=len(LEVELS),
+        description="Levels of a forecast's intervals: " + ", ".join(map(str, LEVELS)) + ".",
+    )
 
 
 class _Row(BaseModel):
@@ -291,6 +298,31 @@ class JudgedPoint(BaseModel):
     learned: bool = Field(description="False for gaps, and where the model already was further.")
 
 
+class Interval(BaseModel):
+    """Where a value will lie with so much probability."""
+
+    level: float
+    low: float
+    high: float
+
+
+class ForecastSlot(BaseModel):
+    """One slot ahead."""
+
+    at: Timestamp = Field(description="Its start.")
+    value: float = Field(description="The median.")
+    intervals: list[Interval]
+
+
+class Forecast(BaseModel):
+    """What will be, a slot after the other."""
+
+    learning: bool = Field(description="Whether there were too few values to say anything.")
+    step_ms: int
+    member: str = Field(description="The method that is believed most for the last slot.")
+    slots: list[ForecastSlot]
+
+
 class Prediction(BaseModel):
     """What a model says; nothing of it is kept."""
 
@@ -298,5 +330,6 @@ class Prediction(BaseModel):
     source: str = Field(description="Which model, and how far it had learned.")
     series: str | None
     size_ms: int | None
-    points: list[JudgedPoint]
-    truncated: bool = Field(description="Whether there are more windows than one answer holds.")
+    points: list[JudgedPoint] = Field(description="Of mode detect.")
+    forecast: Forecast | None = Field(description="Of mode forecast.")
+    truncated: bool = Field(description="Whether there are more windows than were looked at.")

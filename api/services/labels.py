@@ -179,8 +179,10 @@ class LabelKeeper:
         return registry.DEFAULT
 
     def _active(self, tenant: str) -> Sequence[Model]:
+        """As the workers have it: of several for a series the one promoted last."""
         models = self._models.models(tenant).values()
-        return [m for m in models if m.state == "active" and m.kind == "detector"]
+        found = [m for m in models if m.state == "active" and m.kind == "detector"]
+        return sorted(found, key=lambda m: (m.activated_at, m.id), reverse=True)
 
     async def _publish(self, tenant: str, label_id: str, label: Label | None) -> None:
         key = f"{tenant}:{label_id}"

@@ -7,20 +7,25 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from api.problems import BusyError, ConflictError, InvalidRequestError, UnknownResourceError
+from api.schemas import ml as schemas
 from api.schemas.ml import MAX_POINTS, JudgedPoint, Prediction, PredictRequest
 from api.services.history import HistoryReader
 from api.services.models import ModelKeeper
 from api.services.series import own_key, span
 from api.times import DETECT, format_time
 from ml import registry, specs
+from ml.forecasting import Forecast, Forecaster
 from ml.life import verify_state
-from ml.prediction import Judged, detect
+from ml.prediction import Judged, detect, forecast
 from ml.protocol import Detector
 from models.errors import ConfigurationError, StateError
 from models.learning import ModelState
 
 AT_ONCE = 4
-"""Predictions that run or wait; each takes up to half a second of a core."""
+"""Predictions that run or wait; each takes up to a few seconds of a core."""
+
+FORECAST_POINTS = 2_000
+"""Values that a forecast learns, the newest: it tries eight methods on each."""
 
 DAY_MS = 86_400_000
 
@@ -54,28 +59,53 @@ class Predictor:
             ProblemError: no such series or model (404), a request that cannot be used (422), a model
                 that is of another kind or damaged (409), or too many at once (429).
         """
-        if asked.mode != "detect":
-            msg = f"mode {asked.mode!r} is not there yet; there is detect"
-            raise InvalidRequestError(msg)
         if self._running >= AT_ONCE:
             msg = f"{AT_ONCE} predictions are running; repeat the request"
             raise BusyError(msg, retry_after=1)
         self._running += 1
         try:
             given = await self._input(tenant, asked, now)
-            source = self._source(tenant, asked, given.size)
-            judged = await asyncio.to_thread(
-                detect, source.detector, given.points, source.learned_until
-            )
+            if asked.mode == "forecast":
+                return await self._forecast(asked, given)
+            return await self._detect(tenant, asked, given)
         finally:
             self._running -= 1
+
+    async def _detect(self, tenant: str, asked: PredictRequest, given: _Input) -> Prediction:
+        source = self._source(tenant, asked, given.size)
+        judged = await asyncio.to_thread(
+            detect, source.detector, given.points, source.learned_until
+        )
         return Prediction(
             mode=asked.mode,
             source=source.about,
             series=asked.series,
             size_ms=given.size,
             points=[_point(one) for one in judged],
+            forecast=None,
             truncated=given.truncated,
+        )
+
+    async def _forecast(self, asked: PredictRequest, given: _Input) -> Prediction:
+        if asked.model is not None or asked.spec:
+            msg = "a forecast learns from the values it continues; leave model and spec out"
+            raise InvalidRequestError(msg)
+        step = given.size or _spacing(given.points)
+        points = given.points[-FORECAST_POINTS:]
+        try:
+            found = await asyncio.to_thread(
+                forecast, points, step, asked.horizon, tuple(asked.levels)
+            )
+        except ConfigurationError as exc:
+            raise InvalidRequestError(str(exc)) from exc
+        return Prediction(
+            mode=asked.mode,
+            source=f"a new {Forecaster.name}, which learned {len(points)} values",
+            series=asked.series,
+            size_ms=given.size,
+            points=[],
+            forecast=_slots(found),
+            truncated=given.truncated or len(points) < len(given.points),
         )
 
     async def _input(self, tenant: str, asked: PredictRequest, now: int) -> _Input:
@@ -97,8 +127,9 @@ class Predictor:
         size = self._history.size_of(info) if asked.size == DETECT else int(asked.size)
         since, until = span(asked.since, asked.until, now, DAY_MS)
         found = await self._history.windows(info, size, since, until, MAX_POINTS + 1)
-        points = [(w.start, w.value) for w in found[:MAX_POINTS]]
-        return _Input(points, size, len(found) > MAX_POINTS)
+        # A forecast goes on from the newest, a judgement begins with the oldest.
+        kept = found[-MAX_POINTS:] if asked.mode == "forecast" else found[:MAX_POINTS]
+        return _Input([(w.start, w.value) for w in kept], size, len(found) > MAX_POINTS)
 
     def _source(self, tenant: str, asked: PredictRequest, size: int | None) -> _Source:
         if asked.model is None:
@@ -141,3 +172,28 @@ def _point(one: Judged) -> JudgedPoint:
         at=one.at, value=one.value, score=verdict.score, low=verdict.low, high=verdict.high,
         direction=verdict.direction, shape=verdict.shape, learned=one.learned,
     )  # fmt: skip
+
+
+def _spacing(points: list[tuple[int, float | None]]) -> int:
+    """The least distance between two points."""
+    if len(points) < 2:
+        msg = "a forecast needs points, or a series; from two points on their spacing is known"
+        raise InvalidRequestError(msg)
+    return min(after - before for (before, _), (after, _) in pairwise(points))
+
+
+def _slots(found: Forecast) -> schemas.Forecast:
+    slots = [
+        schemas.ForecastSlot(
+            at=found.at + n * found.step_ms,
+            value=value,
+            intervals=[
+                schemas.Interval(level=level, low=low[n], high=high[n])
+                for level, (low, high) in found.intervals.items()
+            ],
+        )
+        for n, value in enumerate(found.points)
+    ]
+    return schemas.Forecast(
+        learning=found.learning, step_ms=found.step_ms, member=found.member, slots=slots
+    )

@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from fastapi import FastAPI
 
-from api.app import create_default_api
+from api.app import create_api, create_default_api, create_tables
 from api.services.lag import KafkaLag, Lag
 from api.services.producer import BrokerUnavailableError, KafkaProducer, Message
 from models.errors import StorageUnavailableError
 from models.settings import Settings
 from models.topics import TOPICS
+from storage.feeds import MemoryFeed
+from tests.api.history import FAMILY, FIRST, MINUTE, store_with_history, train
+from tests.api.seed import series_config
 from tests.support.tansu import TansuServer
 
 NOISE = {"aiokafka": 60, "aiokafka.client": 60, "aiokafka.conn": 60, "aiokafka.producer.sender": 60}
@@ -201,3 +207,47 @@ async def test_the_api_of_the_environment_works_on_the_embedded_broker(
                     break
                 await asyncio.sleep(0.05)
         assert answer.json()["accepted"] == 1
+
+
+async def test_models_and_labels_are_read_back_from_their_topics(tansu_server, unique_name):
+    """What was answered is there at once, and for an API that starts later."""
+    settings = settings_for(tansu_server, unique_name)
+    await make_topics(settings)
+    store = await store_with_history()
+
+    def make() -> FastAPI:
+        return create_api(
+            settings, queries=store, feed=MemoryFeed("c1"), series=series_config(),
+            producer=KafkaProducer(settings, timeout=30.0), tables=create_tables(settings),
+        )  # fmt: skip
+
+    async with asyncio.timeout(60), serving(make()) as client:
+        job = await train(client)
+        model = f"/api/v1/ml/models/{job['model']}"
+        assert (await client.get(model)).json()["seal"] == "intact"
+        answer = await client.post(f"{model}/promote", json={"by": "ann"})
+        assert answer.json()["changed"][0]["state"] == "active"
+        given = {"series": FAMILY, "since": FIRST, "until": FIRST + MINUTE, "verdict": "false"}
+        label = (await client.post("/api/v1/labels", json=given)).json()
+        assert (await client.get("/api/v1/labels")).json()["items"] == [label]
+    async with asyncio.timeout(60), serving(make()) as client:
+        found = (await client.get(model)).json()
+        assert (found["model"]["state"], found["seal"]) == ("active", "intact")
+        assert (await client.get("/api/v1/labels")).json()["items"] == [label]
+        assert (await client.delete(f"/api/v1/labels/{label['id']}")).status_code == 204
+        assert (await client.get("/api/v1/labels")).json()["items"] == []
+
+
+@asynccontextmanager
+async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """An API with all its connections, and a client of it."""
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
+        while (await client.get("/health/ready")).json()["status"] != "ready" or any(
+            p["status"] == "down" for p in (await client.get("/health/ready")).json()["parts"]
+        ):
+            await asyncio.sleep(0.05)
+        yield client

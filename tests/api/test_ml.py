@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+from pathlib import Path
 from urllib.parse import quote
 
 import orjson
 import pytest
 
+from api.schemas.labels import LabelIn
+from api.schemas.ml import PredictRequest, PromoteRequest, RollbackRequest, TrainRequest
 from api.services import training
 from ml import life, registry
 from models.learning import ShadowReport, key_of
@@ -306,3 +311,28 @@ async def test_without_its_topics_nothing_is_served(settings):
         for path in ("models", "rollbacks", f"models/{quote('a.1')}"):
             answer = await client.get(f"/api/v1/ml/{path}")
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+
+
+def documented() -> dict[str, list[dict]]:
+    """Each address of docs/ml-api.md with the bodies that follow its mention."""
+    text = (Path(__file__).parents[2] / "docs" / "ml-api.md").read_text()
+    found: dict[str, list[dict]] = {}
+    for part in re.split(r"(?m)^(?=.*`POST /)", text)[1:]:
+        address = re.findall(r"`POST (/[^`]+)`", part)[-1]
+        bodies = [json.loads(b) for b in re.findall(r"```json\n(.*?)```", part, re.DOTALL)]
+        found.setdefault(address, []).extend(b for b in bodies if "see" not in b)
+    return found
+
+
+BODIES = {
+    "/ml/train": TrainRequest, "/ml/models/{id}/promote": PromoteRequest,
+    "/ml/rollbacks": RollbackRequest, "/ml/predict": PredictRequest, "/labels": LabelIn,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("address", BODIES)
+def test_what_the_page_says_can_be_sent(address):
+    bodies = documented()[address]
+    assert bodies
+    for body in bodies:
+        BODIES[address].model_validate(body)

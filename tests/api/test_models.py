@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from api.services import prediction
+from api.times import parse_time
 from ml import life
 from models.learning import ModelState, key_of
 from models.records import to_json
@@ -161,9 +163,42 @@ async def test_posted_points_are_judged(client):
     assert loud["direction"] == 1
 
 
+async def test_a_stored_series_is_continued(client):
+    found = await predict(client, series=FAMILY, mode="forecast", horizon=6, levels=[0.5, 0.9])
+    ahead = found["forecast"]
+    assert found["points"] == []
+    assert (ahead["learning"], ahead["step_ms"], len(ahead["slots"])) == (False, MINUTE, 6)
+    assert [parse_time(slot["at"]) for slot in ahead["slots"]] == [
+        FIRST + n * MINUTE for n in range(300, 306)
+    ]
+    for slot in ahead["slots"]:
+        half, most = slot["intervals"]
+        assert (half["level"], most["level"]) == (0.5, 0.9)
+        assert most["low"] <= half["low"] <= slot["value"] <= half["high"] <= most["high"]
+        assert 90 < slot["value"] < 110
+
+
+async def test_posted_points_are_continued_from_the_newest(client, monkeypatch):
+    monkeypatch.setattr(prediction, "FORECAST_POINTS", 100)
+    points = [{"at": n * 5_000, "value": 1e6 if n < 300 else 7.0} for n in range(400)]
+    found = await predict(client, points=points, mode="forecast", horizon=2)
+    ahead = found["forecast"]
+    assert found["truncated"]
+    assert ahead["step_ms"] == 5_000
+    assert [slot["value"] for slot in ahead["slots"]] == pytest.approx([7.0, 7.0])
+    few = await predict(client, points=points[:5], mode="forecast")
+    assert few["forecast"]["learning"]
+    assert few["forecast"]["slots"] == []
+
+
 @pytest.mark.parametrize(
     ("ask", "status"),
     [
+        ({"series": FAMILY, "mode": "forecast", "horizon": 501}, 422),
+        ({"series": FAMILY, "mode": "forecast", "levels": [0.42]}, 422),
+        ({"series": FAMILY, "mode": "forecast", "spec": {"name": "lite"}}, 422),
+        ({"series": FAMILY, "mode": "forecast", "model": "none.1"}, 422),
+        ({"mode": "forecast", "points": [{"at": 1, "value": 1}]}, 422),
         ({}, 422),
         ({"series": "demo|nothing{}"}, 404),
         ({"series": "other|plays{}"}, 404),

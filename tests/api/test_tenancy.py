@@ -43,6 +43,12 @@ READS = [
     f"/api/v1/series/{key('other|plays{}')}/findings",
     f"/api/v1/series/{key('demo|plays{}')}/windows",
     f"/api/v1/series/{key('demo|plays{}')}/findings",
+    "/api/v1/ml/models",
+    "/api/v1/ml/jobs",
+    "/api/v1/ml/rollbacks",
+    "/api/v1/labels",
+    "/api/v1/labels?series=other%7Cplays%7B%7D",
+    "/api/v1/labels/report",
 ]
 OPEN = {
     "/health/live", "/health/ready", "/metrics", "/", "/vendor/plotly.min.js", "/problems/{kind}",
@@ -101,13 +107,27 @@ async def test_no_route_is_forgotten(guarded_world):
     assert seen >= 9
 
 
-@pytest.mark.parametrize("path", ["/api/v1/plays", "/api/v1/metrics"])
-async def test_writes_need_a_token(guarded_world, path):
+WRITES = [
+    ("POST", "/api/v1/plays"),
+    ("POST", "/api/v1/metrics"),
+    ("POST", "/api/v1/ml/train"),
+    ("POST", "/api/v1/ml/predict"),
+    ("POST", "/api/v1/ml/models/a.1/promote"),
+    ("POST", "/api/v1/ml/models/a.1/rollback"),
+    ("POST", "/api/v1/ml/rollbacks"),
+    ("DELETE", "/api/v1/ml/jobs/a"),
+    ("POST", "/api/v1/labels"),
+    ("DELETE", "/api/v1/labels/a"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), WRITES)
+async def test_writes_need_a_token(guarded_world, method, path):
     async with guarded_world.client() as client:
-        assert (await client.post(path, json={})).status_code == 401
+        assert (await client.request(method, path, json={})).status_code == 401
         # A cookie does not write: another site could send it along.
         client.cookies.set(COOKIE, DEMO)
-        assert (await client.post(path, json={})).status_code == 401
+        assert (await client.request(method, path, json={})).status_code == 401
     assert guarded_world.producer.topics == {}
 
 

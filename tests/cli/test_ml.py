@@ -90,6 +90,13 @@ def test_a_prediction_shows_what_surprised_most(world):
     assert len(found["points"]) == 300
 
 
+def test_a_forecast_shows_what_follows(world):
+    shown = run("predict", FAMILY, "--mode", "forecast", "--horizon", "3")
+    assert shown.count("90% ") == 3
+    shown = run("predict", FAMILY, "--mode", "forecast", "--from", str(FIRST + 295 * MINUTE))
+    assert "too few values" in shown
+
+
 def test_a_file_is_predicted_from_a_model(world, tmp_path):
     run(*TRAIN)
     file = tmp_path / "points.csv"
