@@ -190,7 +190,11 @@ def _with_cause(finding: Finding, root: Row, found: Explanation | None) -> Findi
     ]
     change, of = root.value - _expected(root), _expected(root)
     text = explanation_text(finding.measure, change, of, named, others, dict(root.tags))
-    shares = [Share(dict(p.tags), round(p.share, 4)) for p in (*named, *others[:OTHERS])]
+    shares = [
+        Share(dict(p.tags), round(p.share, 4), part is named)
+        for part in (named, others[:OTHERS])
+        for p in part
+    ]
     return replace(finding, cause=text, shares=shares, reason=f"{finding.reason}; {text}")
 
 

@@ -121,10 +121,14 @@ class Window(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 class Share(msgspec.Struct, gc=False):
-    """A slice's share of a change of the total: 0.83 is 83 %; negative: it moved against it."""
+    """A slice's share of a change of the total: 0.83 is 83 %; negative: it moved against it.
+
+    ``named``: it belongs to the cause; others are listed beside it.
+    """
 
     tags: dict[str, str]
     share: float
+    named: bool
 
 
 class Finding(msgspec.Struct, omit_defaults=True, gc=False):

@@ -31,6 +31,7 @@ class Share(_Row):
 
     tags: dict[str, str]
     share: float = Field(description="0.83 is 83 %; negative: it moved against the total.")
+    named: bool = Field(description="Whether it belongs to the cause; others took part.")
 
 
 class Alert(_Row):

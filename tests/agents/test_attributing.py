@@ -98,7 +98,7 @@ def test_one_finding_speaks_for_what_its_cause_explains():
         "total": "", "ios": "total", "FR": "total", "ios FR": "total", "free": "total",
     }  # fmt: skip
     lead = found[0]
-    assert lead.shares == [Share({"country": "FR", "platform": "ios"}, 0.9583)]
+    assert lead.shares == [Share({"country": "FR", "platform": "ios"}, 0.9583, named=True)]
     assert lead.cause == "plays of ios × FR explain 96 % of the drop (total −12 %)"
     assert lead.reason == f"because; {lead.cause}"
     assert step.counted == {"evidence explained": 4}
@@ -131,7 +131,7 @@ def test_two_causes_share_one_page():
     )  # fmt: skip
     found = Step().take(evidence(*rows), *(told(r) for r in rows), *passed())
     assert set(parents(found).values()) == {"", "total"}
-    assert len(found[0].shares) == 2
+    assert [s.named for s in found[0].shares] == [True, True]
 
 
 def test_where_everything_moved_no_slice_is_named_and_one_page_goes_out():
@@ -272,3 +272,13 @@ def test_batches_and_the_partitions_pace_change_nothing(seed):
     assert found == go_through(None)
     assert any(f.parent for f in found)
     assert any(f.takes_over for f in found)
+
+
+def test_what_took_part_is_listed_beside_the_cause():
+    rows = (row("", 880, 980, 1020), row("ios FR", 15, 110, 130), row("android FR", 92, 98, 106))
+    (found,) = Step().take(evidence(*rows), told(rows[0]), *passed())
+    assert [(s.tags["platform"], s.named) for s in found.shares] == [
+        ("ios", True),
+        ("android", False),
+    ]
+    assert found.cause.endswith("also: android × FR 8.3 %")

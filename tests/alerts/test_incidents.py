@@ -253,7 +253,7 @@ def test_when_it_takes_over_it_is_told_once():
 
 def test_the_cause_and_its_shares_stay_with_the_alert():
     step = Step()
-    shares = [Share({"country": "FR"}, 0.83)]
+    shares = [Share({"country": "FR"}, 0.83, named=True)]
     step.take(finding(cause="plays of FR explain 83 % of the drop", shares=shares))
     step.take(finding("resolved", 60_000))
     assert [(a.cause, a.shares) for a in step.alerts] == [

@@ -20,7 +20,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600
 PLAN = Plan(
     plays=4_000, listeners=150, span=10 * MINUTE, very_late=0, incident=(4 * MINUTE, 7 * MINUTE)
 )
-STEPS = {"plays": "plays", "windows": "partials", "alerts": "findings"}
+STEPS = {
+    "plays": "plays", "windows": "partials", "attribution": "evidence", "alerts": "findings",
+}  # fmt: skip
 
 
 class Run:
