@@ -48,6 +48,13 @@ class DetectorChoice:
         kind = self._calendar.context(window.start, window.tenant, _country(window.group))
         return "" if kind == ORDINARY else kind
 
+    def in_calendar(self, detectors: dict[str, Detector]) -> dict[str, Detector]:
+        """Those of special days (``kind/measure``) whose kind the calendar still has."""
+        kinds = self._calendar.kinds if self._calendar is not None else frozenset()
+        if all(name.partition("/")[0] in kinds for name in detectors):
+            return detectors
+        return {name: d for name, d in detectors.items() if name.partition("/")[0] in kinds}
+
     def choose(self, group: str, measure: str, present: Detector | None) -> Detector:
         """The series' detector: the present one if it is what is configured, else a new one.
 

@@ -184,7 +184,7 @@ class RuleJudge:
             if learns:
                 detector.learn(value.value, window.start)
         if learns or moved:
-            state[DETECTORS][key] = detectors
+            state[DETECTORS][key] = self._choice.in_calendar(detectors) if day else detectors
         if learns and models is not None:
             models.succession.snapshot(key, window, detectors, state)
             told += models.trials.outputs(window, detectors, state)

@@ -41,6 +41,12 @@ class Calendar:
         self._events = spec.events
         self._known: dict[tuple[int, str, str], str] = {}
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of days there can be beside ordinary ones."""
+        own = {event.name for event in self._events}
+        return frozenset(own | {HOLIDAY} if self._holidays else own)
+
     def context(self, at: int, tenant: str = "", country: str | None = None) -> str:
         """The kind of day at an epoch ms: an event's name, "holiday" or "ordinary".
 

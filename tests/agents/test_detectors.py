@@ -10,7 +10,7 @@ from agents.detectors import SPECIAL, DetectorChoice
 from agents.judging import DETECTORS, JUDGE_STORES, RuleBook, RuleJudge
 from bench.special_days import CALENDAR, HOLIDAYS, HOUR, alarms, epoch, is_found, run
 from ml import registry
-from models.config import parse_series_config
+from models.config import WindowSpec, parse_series_config
 from models.errors import ConfigurationError
 from models.records import Value, Window
 
@@ -162,6 +162,20 @@ class TestSpecialDays:
 
         RuleJudge(RuleBook([]), [TEN]).forget("demo|all{}", "live", TEN, state)
         assert not any(state.values())
+
+    def test_a_kind_of_day_that_is_configured_no_more_is_forgotten(self):
+        """The day that comes next has no use for what campaigns of last year were like."""
+        state = {spec.name: {} for spec in JUDGE_STORES}
+        start = epoch(HOLIDAYS[0])
+        window = Window(
+            "demo", "demo|all{}", "live", start, start + TEN, TEN, TEN, 1, {"plays": Value(5.0)}
+        )
+        key = f"live/{TEN}@demo|all{{}}{SPECIAL}"
+        state[DETECTORS][key] = {"campaign/plays": registry.create()}
+        judge = RuleJudge(RuleBook([]), [TEN], DetectorChoice((), CALENDAR))
+        judge(window, WindowSpec(TEN, TEN, 0, detect=True, retention=1), state)
+
+        assert state[DETECTORS][key].keys() == {"holiday/plays"}
 
     def test_ordinary_and_special_detectors_of_a_series_stay_small(self):
         _, state = run(1, TEN, CALENDAR)

@@ -116,5 +116,10 @@ def test_what_cannot_be_a_calendar_is_refused(keys, complaint):
         calendar(**keys)
 
 
+def test_the_kinds_are_those_that_can_come():
+    assert calendar().kinds == frozenset()
+    assert calendar(countries=["FR"], events=[FRIDAYS]).kinds == {"holiday", "release day"}
+
+
 def test_without_the_table_there_is_no_calendar():
     assert parse_calendar(None) is None

@@ -101,6 +101,15 @@ async def test_an_alert_can_be_linked_to_and_goes_on_there(site, look):
         await page.wait_for_selector("#detail .log >> text=revision 1")
 
 
+async def test_a_surprise_says_what_it_looks_like(site, look):
+    await site.fire(site.service.slow())
+    async with look(site, path="#alert/77aa20c4e1", wait=False) as page:
+        await page.wait_for_selector("#detail .facts")
+        text = await page.inner_text("#detail .facts")
+        for words in ("level shift", "one in 910 of its surprises", "level 56 % · jump 21 %"):
+            assert words in text
+
+
 async def test_a_series_in_full(site, look):
     async with look(site) as page:
         await page.click('.card[data-key="demo|plays{}"] h2 a')

@@ -156,6 +156,7 @@ class Service:
             tags={"platform": "web"}, started_at=started, fired_at=started + 30_000,
             updated_at=started + 30_000, reason="startup p95 of web is 861 ms, above the expected 550 to 730 ms, for 30 s",
             summary="", value=861.0, threshold=8.0, score=9.4, low=550.0, high=730.0, peak=902.0,
+            shape="level shift", tail=0.0011, contributions={"level": 0.56, "jump": 0.21},
         )  # fmt: skip
 
     def passed(self, revision: int = 0) -> Alert:

@@ -135,7 +135,7 @@ function facts(alert) {
     ["Peak", alert.peak === null ? null : v(alert.peak)],
     ["Surprise", alert.score === null ? null : `${alert.score.toFixed(1)}${alert.threshold === null ? "" : ` of ${alert.threshold}`}`],
     ["Looks like", alert.shape],
-    ["As rare as", alert.tail && `one in ${Math.round(1 / alert.tail)} of its surprises`],
+    ["As rare as", alert.tail && `one in ${Number((1 / alert.tail).toPrecision(2))} of its surprises`],
     ["Because of", Object.entries(alert.contributions ?? {}).map(([name, share]) => `${name} ${Math.round(100 * share)} %`).join(" · ")],
     ["Began", time(alert.started_at, { seconds: true })],
     ["Fired", time(alert.fired_at, { seconds: true })],
