@@ -1,6 +1,7 @@
 """The worker, wired: this file reads as the data flows.
 
 plays, metrics -> ingest -> partials -> windows -> windows, evidence, findings
+                  ingest -> features -> segments -> segments, segment-descriptions, metrics
 evidence -> attribution -> findings
 findings -> alerts -> alerts, notifications -> notify -> deliveries
 windows, findings, alerts, deliveries -> sinks
@@ -11,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from agents import alerts, attribution, ingest, notify, sinks, windows
+from agents import alerts, attribution, ingest, notify, segments, sinks, windows
 from agents.attributing import AttributionConfig
 from agents.detectors import DetectorChoice
 from agents.journal import Journal
@@ -83,6 +84,8 @@ def create_app(settings: Settings) -> EngineApp:
     if "alerts" in settings.roles:
         attribution.declare(app, AttributionConfig(settings.partitions, count), journal)
         alerts.declare(app, IncidentConfig(receivers=receivers, counters=count), journal)
+    if "segments" in settings.roles:
+        segments.declare(app, count, journal)
     if "notify" in settings.roles:
         notify.declare(app, senders(receivers, settings))
     for name in SINKS:

@@ -67,7 +67,7 @@ class Stack(NamedTuple):
             "BACKBEAT_BROKER_KIND": "tansu",
             "BACKBEAT_TOPIC_PREFIX": "",
             "BACKBEAT_TENANTS": "demo",
-            "BACKBEAT_ROLES": "ingest,windows,alerts",
+            "BACKBEAT_ROLES": "ingest,windows,alerts,segments",
             "BACKBEAT_DATA_DIR": str(self.directory),
             "BACKBEAT_SQLITE_PATH": str(self.directory / "backbeat.db"),
             "BACKBEAT_REDIS_URL": f"redis://{HOST}:{self.valkey}/0",

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-ROLES = ("ingest", "windows", "alerts", "notify", "sqlite", "influxdb", "redis")
-Role = Literal["ingest", "windows", "alerts", "notify", "sqlite", "influxdb", "redis"]
+ROLES = ("ingest", "windows", "alerts", "notify", "segments", "sqlite", "influxdb", "redis")
+Role = Literal["ingest", "windows", "alerts", "notify", "segments", "sqlite", "influxdb", "redis"]
 
 
 class Settings(BaseSettings):
@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     )
     replication: int = Field(1, ge=1, description="Replication factor of topics we create.")
     roles: Annotated[tuple[Role, ...], NoDecode] = Field(
-        ("ingest", "windows", "alerts", "notify", "sqlite"),
+        ("ingest", "windows", "alerts", "notify", "segments", "sqlite"),
         description="Comma list of what this worker does: " + ", ".join(ROLES) + ".",
     )
     series_config: Path = Field(

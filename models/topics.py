@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from models import events, evidence, learning, records
+from models import events, evidence, learning, records, segments
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -52,6 +52,9 @@ TOPICS: dict[str, Topic] = {
         Topic("partials", "inner", "tenant|group{tags}", records.Partial,
               "What each source partition added to each pane, and watermarks.",
               encoding="msgpack", retention=DAY),
+        Topic("features", "inner", "tenant", segments.Habits,
+              "What was known of a listener who came back in a later hour.",
+              encoding="msgpack", retention=DAY),
         Topic("windows", "out", "tenant|group{tags}", records.Window,
               "Closed windows with their measures, bands and scores; revisions.",
               retention=2 * DAY),
@@ -81,6 +84,10 @@ TOPICS: dict[str, Topic] = {
               "Models, what they have learned, roll-backs, and how shadows compare."),
         Topic("audit", "out", "tenant", learning.Change,
               "Who changed which model, when and why.", retention=3_650 * DAY),
+        Topic("segments", "table", "tenant:listener", segments.Membership,
+              "Which segment each listener is in."),
+        Topic("segment-descriptions", "table", "tenant:segment", segments.Segment,
+              "Segments of listeners in words and numbers."),
     )
 }  # fmt: skip
 

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from models.config import group_name
 from models.events import Play
 from models.flow import Output
-from models.records import Partial, to_msgpack
-from tables import cells, clocks, eligibility, groups, listeners, profiles, routes
+from models.records import LIVE, Partial, to_msgpack
+from tables import cells, clocks, eligibility, groups, listeners, profiles, returning, routes
 from tables.clocks import DAY
 from tables.intake import Taken, Turn, by_stream, late_event
 
@@ -29,9 +29,13 @@ def homes(plays: Sequence[Play]) -> list[str]:
 
 
 def fold(taken: Taken[Play], turn: Turn) -> list[Output]:
-    """All partials of these plays, after who wakes up with them, before those that are too late."""
+    """All partials of these plays, after who wakes up with them, before those that are too late.
+
+    Last come the habits of listeners who came back.
+    """
     woken: list[Output] = []
     late: list[Output] = []
+    habits: list[Output] = []
     made: list[tuple[str, str, groups.Cells]] = []
     for (tenant, stream), places in by_stream(taken).items():
         name = clocks.clock_name(tenant, stream)
@@ -46,14 +50,15 @@ def fold(taken: Taken[Play], turn: Turn) -> list[Output]:
         tracks = [crc32(play.track_id.encode()) for play in plays]
         reasons = eligibility.judge(plays, keys, tracks, tops, turn.state[eligibility.COUNTS])
         eligible = [reason == "eligible" for reason in reasons]
-        _remember(list(zip(plays, tracks, eligible, tops, strict=True)), keys, turn)
+        known = list(zip(plays, tracks, eligible, tops, strict=True))
+        habits += _remember(known, keys, tenant if stream == LIVE else "", turn)
         for reason, n in sorted(Counter(reasons).items()):
             turn.count("plays_judged", reason, n)
         _sweep(tenant, stream, name, turn)
         rows, beyond = _place(cells.Plays(plays, eligible, places, times), tops, turn)
         late += [late_event(taken, places[i], tops[i], turn) for i in beyond]
         made.append((tenant, stream, groups.fold(rows, turn.config.series)))
-    return [*woken, *_partials(made, turn), *late]
+    return [*woken, *_partials(made, turn), *late, *habits]
 
 
 def _advance(times: Sequence[int], name: str, turn: Turn) -> list[int]:
@@ -65,13 +70,17 @@ def _advance(times: Sequence[int], name: str, turn: Turn) -> list[int]:
     return tops
 
 
-def _remember(rows: listeners.Rows, keys: Sequence[str], turn: Turn) -> None:
-    """Bring the profiles of these listeners up to date, each written once."""
+def _remember(rows: listeners.Rows, keys: Sequence[str], tenant: str, turn: Turn) -> list[Output]:
+    """Bring the profiles of these listeners up to date, each written once.
+
+    Of a tenant's live stream, the habits of those who came back in another hour; "": nobody's.
+    """
     store = turn.state[profiles.PROFILES]
     place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     whose = list(map(place.__getitem__, keys))
     known = [store.get(key) for key in place]
     store.update(zip(place, listeners.update(known, whose, rows), strict=True))
+    return returning.habits(tenant, list(place), known, whose, rows) if tenant else []
 
 
 def _sweep(tenant: str, stream: str, name: str, turn: Turn) -> None:

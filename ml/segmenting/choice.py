@@ -1,0 +1,94 @@
+"""How many clusters, and where they begin: over a bounded sample, again and again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ml.segmenting.scaling import Array
+
+LEAST, MOST = 2, 10
+ROUNDS = 15
+GLANCE = 1_024
+"""Points of the sample that the number of clusters is chosen on."""
+
+NEARLY = 0.015
+"""A silhouette within so much of the best is as good: fits differ by that from one try to the next."""
+
+
+def distances(points: Array, centres: Array) -> Array:
+    """Squared distances, a row a point."""
+    squares = (points * points).sum(axis=1)[:, None] + (centres * centres).sum(axis=1)[None, :]
+    out: Array = np.maximum(squares - 2.0 * (points @ centres.T), 0.0)
+    return out
+
+
+def cost(points: Array, centres: Array) -> float:
+    """The sum of squared distances to the nearest centre."""
+    return float(distances(points, centres).min(axis=1).sum())
+
+
+def seed(points: Array, k: int, rng: np.random.Generator) -> Array:
+    """``k`` of the points, each far from those before it (k-means++: Arthur, Vassilvitskii 2007)."""
+    chosen = [points[rng.integers(len(points))]]
+    nearest = distances(points, chosen[0][None, :])[:, 0]
+    for _ in range(k - 1):
+        total = nearest.sum()
+        if total <= 0:  # all points are the same
+            chosen.append(points[rng.integers(len(points))])
+            continue
+        # A few draws, the best of which is taken, as scikit-learn does.
+        draws = np.searchsorted(np.cumsum(nearest), rng.random(3) * total).clip(0, len(points) - 1)
+        options = np.minimum(nearest[:, None], distances(points, points[draws]))
+        best = int(options.sum(axis=0).argmin())
+        chosen.append(points[draws[best]])
+        nearest = options[:, best]
+    return np.array(chosen)
+
+
+def settle(points: Array, centres: Array) -> tuple[Array, float]:
+    """The centres after up to ``ROUNDS`` rounds of Lloyd's algorithm (1957/1982), and their cost."""
+    for _ in range(ROUNDS):
+        nearest = distances(points, centres).argmin(axis=1)
+        members = np.equal(nearest[:, None], np.arange(len(centres))).astype(np.float64)
+        counts = members.sum(axis=0)
+        moved = np.where(
+            counts[:, None] > 0, members.T @ points / np.maximum(counts, 1)[:, None], centres
+        )
+        if np.allclose(moved, centres, rtol=0, atol=1e-4):
+            break
+        centres = moved
+    return centres, cost(points, centres)
+
+
+def fit(points: Array, k: int, rng: np.random.Generator, tries: int) -> tuple[Array, float]:
+    """The cheapest of several settled seeds."""
+    return min(
+        (settle(points, seed(points, k, rng)) for _ in range(tries)), key=lambda found: found[1]
+    )
+
+
+def worth(points: Array, centres: Array) -> float:
+    """How well the points are parted, -1 to 1: the simplified silhouette (Hruschka et al. 2006).
+
+    For each point, how much nearer its own centre is than the next one.
+    """
+    near = np.sqrt(np.sort(distances(points, centres), axis=1)[:, :2])
+    own, other = near[:, 0], near[:, 1]
+    return float(np.where(other > 0, (other - own) / np.maximum(other, 1e-12), 0.0).mean())
+
+
+def worths(points: Array, rng: np.random.Generator) -> dict[int, float]:
+    """The worth of each number of clusters: the best of three fits to at most ``GLANCE`` points."""
+    if len(points) > GLANCE:
+        points = points[rng.permutation(len(points))[:GLANCE]]
+    most = min(MOST, len(points) - 1)
+    return {
+        k: max(worth(points, fit(points, k, rng, 1)[0]) for _ in range(3))
+        for k in range(LEAST, most + 1)
+    }
+
+
+def fewest(worths: dict[int, float]) -> int:
+    """The least number of clusters that is worth as much as the best one, but for ``NEARLY``."""
+    best = max(worths.values())
+    return min(k for k, found in worths.items() if found >= best - NEARLY)
