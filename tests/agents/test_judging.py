@@ -4,6 +4,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from agents.forecasting import FORECASTERS
 from agents.judging import DETECTORS, JUDGE_STORES, RULES, RuleBook, RuleJudge
 from alerts.rules import load_rules
 from models.config import load_series_config
@@ -74,4 +75,4 @@ def test_forgetting_a_group_leaves_nothing():
     assert state[DETECTORS]
     assert state[RULES]
     judge.forget(GROUP, "live", PANE.size, state)
-    assert state == {DETECTORS: {}, RULES: {}}
+    assert state == {DETECTORS: {}, RULES: {}, FORECASTERS: {}}
