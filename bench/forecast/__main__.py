@@ -3,8 +3,8 @@
     python -m bench.forecast --corpus DIR [--json OUT] [--renew-baseline] [--only TEXT]
 
 Prints a Markdown table. Errors are MASE (scaled by the series' own mean step), over horizons of 1 to
-48 slots. AutoETS (statsforecast) is refitted every 48 of the last 500 points of ten series; its
-figures are kept in ``bench/forecast/autoets.json`` and made anew with ``--renew-baseline``, in an
+48 slots. AutoETS (statsforecast) is refitted every 48 of the last 500 points of ten series, each time
+on the 500 before; its figures are kept in ``bench/forecast/autoets.json`` and made anew with ``--renew-baseline``, in an
 environment of its own (``.cache/forecast-venv``).
 """
 
