@@ -70,7 +70,7 @@ def fired(kind: str) -> frozenset[str]:
         )  # fmt: skip
         _, outputs = judge(window, MINUTE, state)
         if i >= USUAL:
-            findings += [decode_finding(out.value) for out in outputs]
+            findings += [decode_finding(o.value) for o in outputs if o.topic == "findings"]
     return frozenset(f.rule for f in findings if f.state == "firing")
 
 
