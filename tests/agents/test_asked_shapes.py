@@ -26,6 +26,9 @@ WHEN = {
     "absence": "absent(plays) for 5m",
 }
 
+ALONE = {"window": "1m", "group": [], "severity": "info", "attribute": False}
+"""A rule whose findings do not wait for those of other slices."""
+
 
 def course(kind: str) -> list[float]:
     """Forty minutes after twenty usual hours around 100."""
@@ -52,12 +55,7 @@ def course(kind: str) -> list[float]:
 @cache
 def fired(kind: str) -> frozenset[str]:
     """The rules of :data:`WHEN` that fire in that course."""
-    rules = [
-        parse_rule(
-            {"id": name, "when": when, "window": "1m", "group": [], "severity": "info"}, SERIES
-        )
-        for name, when in WHEN.items()
-    ]
+    rules = [parse_rule({"id": name, "when": when} | ALONE, SERIES) for name, when in WHEN.items()]
     judge = RuleJudge(RuleBook(rules), [MINUTE.size], DetectorChoice())
     state = {spec.name: {} for spec in JUDGE_STORES}
     draw = random.Random(7)
