@@ -175,7 +175,7 @@ def _tell(
             {name: round(value, 4) for name, value in segment.centre.items()},
             segment.since, at, round(segment.drift, 4),
         )  # fmt: skip
-        yield Output("segments", f"{tenant}|{segment.id}".encode(), to_json(said))
+        yield Output("segment-descriptions", f"{tenant}:{segment.id}".encode(), to_json(said))
         yield _sample(tenant, "segment_listeners", segment.id, float(size), at)
         yield _sample(tenant, "segment_drift", segment.id, round(segment.drift, 6), at)
         sizes.setdefault(segment.id, 0)
@@ -183,7 +183,7 @@ def _tell(
         yield _sample(tenant, "segment_listeners", gone, float(sizes[gone]), at)
         if not sizes[gone]:
             del sizes[gone]
-            yield Output("segments", f"{tenant}|{gone}".encode(), None)
+            yield Output("segment-descriptions", f"{tenant}:{gone}".encode(), None)
 
 
 def _sample(tenant: str, name: str, segment: str, value: float, at: int) -> Output:

@@ -1,6 +1,7 @@
 """The worker, wired: this file reads as the data flows.
 
 plays, metrics -> ingest -> partials -> windows -> windows, evidence, findings
+                  ingest -> features -> segments -> segments, segment-descriptions, metrics
 evidence -> attribution -> findings
                   ingest -> features -> segments -> segments, metrics
 findings -> alerts -> alerts, notifications -> notify -> deliveries

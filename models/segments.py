@@ -1,7 +1,7 @@
-"""Segments of listeners: the records of the topics ``features`` and ``segments``.
+"""Segments of listeners: the records of the topics ``features``, ``segments``, ``segment-descriptions``.
 
-``features`` is msgpack between our own steps; ``segments`` is JSON tagged by ``type``. Times are epoch
-milliseconds, UTC. Fields are only ever added, with a default.
+``features`` is msgpack between our own steps, the others are JSON. Times are epoch milliseconds, UTC.
+Fields are only ever added, with a default.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Habits(msgspec.Struct, array_like=True, frozen=True, gc=False):
     profile: bytes
 
 
-class Membership(msgspec.Struct, frozen=True, tag="membership"):
+class Membership(msgspec.Struct, frozen=True):
     """A listener's segment. Key ``tenant:listener``; without a value the listener is forgotten.
 
     ``since``: from when they are in it; ``at``: when that was last said, at least once a day that they
@@ -36,8 +36,8 @@ class Membership(msgspec.Struct, frozen=True, tag="membership"):
     distance: float
 
 
-class Segment(msgspec.Struct, frozen=True, tag="segment"):
-    """A segment of a tenant's listeners. Key ``tenant|id``; without a value there is none any more.
+class Segment(msgspec.Struct, frozen=True):
+    """A segment of a tenant's listeners. Key ``tenant:id``; without a value there is none any more.
 
     ``size`` counts listeners, ``share`` is of all that are in a segment. ``centre``: by feature, in the
     feature's unit. ``drift``: how far the centre is from where it was lately, in weighted standard
@@ -55,7 +55,6 @@ class Segment(msgspec.Struct, frozen=True, tag="segment"):
     drift: float
 
 
-Segmentation = Membership | Segment
-
 decode_habits = msgspec.msgpack.Decoder(Habits).decode
-decode_segmentation = msgspec.json.Decoder(Segmentation).decode
+decode_membership = msgspec.json.Decoder(Membership).decode
+decode_segment = msgspec.json.Decoder(Segment).decode

@@ -84,8 +84,10 @@ TOPICS: dict[str, Topic] = {
               "Models, what they have learned, roll-backs, and how shadows compare."),
         Topic("audit", "out", "tenant", learning.Change,
               "Who changed which model, when and why.", retention=3_650 * DAY),
-        Topic("segments", "table", "tenant:listener, tenant|segment", segments.Segmentation,
-              "Segments of listeners in words and numbers, and who is in which."),
+        Topic("segments", "table", "tenant:listener", segments.Membership,
+              "Which segment each listener is in."),
+        Topic("segment-descriptions", "table", "tenant:segment", segments.Segment,
+              "Segments of listeners in words and numbers."),
     )
 }  # fmt: skip
 

@@ -50,8 +50,8 @@ def fold(taken: Taken[Play], turn: Turn) -> list[Output]:
         tracks = [crc32(play.track_id.encode()) for play in plays]
         reasons = eligibility.judge(plays, keys, tracks, tops, turn.state[eligibility.COUNTS])
         eligible = [reason == "eligible" for reason in reasons]
-        rows_of = list(zip(plays, tracks, eligible, tops, strict=True))
-        habits += _remember(rows_of, keys, tenant if stream == LIVE else "", turn)
+        known = list(zip(plays, tracks, eligible, tops, strict=True))
+        habits += _remember(known, keys, tenant if stream == LIVE else "", turn)
         for reason, n in sorted(Counter(reasons).items()):
             turn.count("plays_judged", reason, n)
         _sweep(tenant, stream, name, turn)

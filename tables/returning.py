@@ -21,7 +21,7 @@ ENOUGH = 20
 """Plays from which on a profile says anything of a listener's habits."""
 
 _LAST_SEEN = slice(8, 16)
-_NEVER = (1 << 62).to_bytes(8, "little")
+_NEVER = bytes(8)
 
 
 def habits(
@@ -38,21 +38,32 @@ def habits(
     cut into batches.
     """
     last = np.frombuffer(b"".join([p[_LAST_SEEN] if p else _NEVER for p in known]), "<i8")
-    owners = np.array(whose)
     at = np.array([row[0].started_at for row in rows])
+    later = np.flatnonzero(at // HOUR > last[np.array(whose)] // HOUR).tolist()
     outputs: list[Output] = []
-    seen = dict[int, int]()
-    for i in np.flatnonzero(at // HOUR > last[owners] // HOUR).tolist():
-        owner, play_at, top = whose[i], rows[i][0].started_at, rows[i][2]
-        packed = known[owner]
-        if play_at // HOUR <= seen.get(owner, 0) or packed is None:
+    seen: dict[int, int] = {}
+    mine = _by_listener(whose, {whose[i] for i in later}) if later else {}
+    for i in later:
+        owner, play_at, top = whose[i], rows[i][0].started_at, rows[i][3]
+        if play_at // HOUR <= seen.get(owner, 0):
             continue
         seen[owner] = play_at // HOUR
-        before = [rows[j] for j in np.flatnonzero(owners[:i] == owner).tolist()]
+        packed, before = known[owner], [rows[j] for j in mine[owner] if j < i]
         if before:
             packed = profiles.update(packed, before)
-        _, last_seen, *_ = head = HEAD.unpack_from(packed)
-        if head[7] >= ENOUGH and last_seen >= top - KEPT_MS:
+        if packed is None:
+            continue
+        _, last_seen, *_, plays = HEAD.unpack_from(packed)[:8]
+        if plays >= ENOUGH and last_seen >= top - KEPT_MS:
             record = Habits(tenant, keys[owner].partition(":")[2], play_at, packed)
             outputs.append(Output("features", tenant.encode(), to_msgpack(record)))
     return outputs
+
+
+def _by_listener(whose: Sequence[int], wanted: set[int]) -> dict[int, list[int]]:
+    """The places of the plays of some listeners."""
+    found: dict[int, list[int]] = {owner: [] for owner in wanted}
+    for place, owner in enumerate(whose):
+        if owner in found:
+            found[owner].append(place)
+    return found

@@ -1,22 +1,19 @@
-"""Prediction intervals that keep their word on drifting data: quantiles of errors, tracked online."""
+"""Prediction intervals that keep their word on drifting data: adaptive conformal inference."""
 
 from __future__ import annotations
 
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 RUNGS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995)
-"""The quantiles that are tracked; with them intervals of 50, 80, 90, 95 and 99 %."""
+"""The quantiles that are followed; with them intervals of 50, 80, 90, 95 and 99 %."""
 
-_MEDIAN = RUNGS.index(0.5)
 _RUNGS = np.array(RUNGS)
-_NORMAL = np.array([NormalDist().inv_cdf(rung) for rung in RUNGS]) * 1.2533
-_SLOWEST = 0.05
-"""Least step of a quantile, in mean absolute errors."""
-_SCALE_RATE = 0.02
+_LOWER = _RUNGS < 0.5
+_KEPT = 200
+_STEP = 0.02
 
 Floats = NDArray[np.float64]
 
@@ -24,44 +21,52 @@ Floats = NDArray[np.float64]
 class Calibration:
     """Quantiles of forecast errors, one ladder of :data:`RUNGS` for each of ``nodes`` horizons.
 
-    Source: the quantile tracker of Angelopoulos, Candès and Tibshirani 2023 (conformal PID control),
-    with the falling steps of Angelopoulos, Barber and Bates 2024 down to a least one: successors of
-    adaptive conformal inference (Gibbs and Candès 2021) that need no window of scores and whose
-    intervals are always finite. Each quantile moves up by ``step * rung`` when it held and down by
-    ``step * (1 - rung)`` when it did not, so over T outcomes its share of misses is within
-    (reach + step) / (step * T) of what was promised, whatever the data. Quantiles are kept in units
-    of a running mean absolute error and so widen with it at once. Compared are the quantiles that
-    were *issued*: what is learned of a far horizon comes late.
+    Source: adaptive conformal inference, Gibbs and Candès 2021. A quantile is read off the last 200
+    errors of its horizon, not at its rung but at a place that moves up by ``step * rung`` when the
+    value lay above it and down by ``step * (1 - rung)`` when not, so that over T outcomes the share of
+    misses is within about 1 / (step * T) of what was promised, whatever the data. Where the paper's
+    place leaves [0, 1] and its interval becomes infinite, this one widens by the errors' own range.
+    Both ends are followed by themselves, so that skewed errors have skewed intervals. Compared are
+    the quantiles that were *issued*: what is learned of a far horizon comes late.
     """
 
     def __init__(self, nodes: int) -> None:
         self.seen = np.zeros(nodes, dtype=np.int64)
-        self._scale = np.zeros(nodes)
-        self._ladder = np.tile(_NORMAL, (nodes, 1))
+        self._places = np.tile(_RUNGS, (nodes, 1))
+        self._errors = np.full((nodes, _KEPT), np.nan)
 
-    def issue(self, points: Floats) -> Floats:
-        """The quantiles (nodes x rungs) of what will be, around one point for each node."""
-        return np.sort(points[:, None] + self._scale[:, None] * self._ladder, axis=1)
+    def issue(self) -> Floats:
+        """The quantiles (nodes x rungs, rising) of how far the value will be from a point."""
+        errors = np.sort(self._errors, axis=1)
+        count = np.minimum(self.seen, _KEPT)[:, None]
+        last = np.maximum(count - 1, 0)
+        place = self._places * (count + 1) - 1
+        inside = np.clip(place, 0, last)
+        below = inside.astype(np.intp)
+        low = np.take_along_axis(errors, below, axis=1)
+        high = np.take_along_axis(errors, np.minimum(below + 1, last), axis=1)
+        span = np.take_along_axis(errors, last, axis=1) - errors[:, :1]
+        quantiles = low + (inside - below) * (high - low) + (place - inside) / (count + 1) * span
+        return np.sort(np.nan_to_num(quantiles), axis=1)
 
     def learn(self, nodes: NDArray[np.intp], value: float, points: Floats, issued: Floats) -> None:
         """A value has come: of these nodes, each once, the points and quantiles once issued for it.
 
-        ``nodes`` k indices, ``points`` (k), ``issued`` (k x rungs).
+        ``nodes`` k indices, ``points`` (k), ``issued`` (k x rungs): quantiles of the value itself.
         """
-        seen = self.seen[nodes] = self.seen[nodes] + 1
-        off = np.abs(value - points)
-        held = np.where(_RUNGS < 0.5, value < issued, value <= issued)
-        scale = self._scale[nodes]
-        step = np.where(scale > 0, np.maximum(_SLOWEST, seen**-0.5), 0.0)
-        self._ladder[nodes] += step[:, None] * (_RUNGS - held)
-        rate = np.maximum(_SCALE_RATE, 1.0 / seen)
-        self._scale[nodes] = scale + rate * (off - scale)
+        held = np.where(_LOWER, value < issued, value <= issued)
+        # Where all is known exactly, every quantile is the same and hits say nothing of where they are.
+        told = (issued[:, 0] < issued[:, -1]) | (value != points)
+        step = np.where(told & (self.seen[nodes] > 0), _STEP, 0.0)[:, None]
+        self._places[nodes] = np.clip(self._places[nodes] + step * (_RUNGS - held), -1.0, 2.0)
+        self._errors[nodes, self.seen[nodes] % _KEPT] = value - points
+        self.seen[nodes] += 1
 
     def dump(self) -> list[Any]:
-        return [self.seen.tobytes(), self._scale.tobytes(), self._ladder.tobytes()]
+        return [values.tobytes() for values in (self.seen, self._places, self._errors)]
 
     def restore(self, state: list[Any]) -> None:
-        seen, scale, ladder = state
+        seen, places, errors = state
         self.seen[:] = np.frombuffer(seen, dtype=np.int64)
-        self._scale[:] = np.frombuffer(scale)
-        self._ladder[:] = np.frombuffer(ladder).reshape(self._ladder.shape)
+        self._places[:] = np.frombuffer(places).reshape(self._places.shape)
+        self._errors[:] = np.frombuffer(errors).reshape(self._errors.shape)

@@ -18,7 +18,7 @@ from models.errors import ConfigurationError, StateError
 
 HORIZON = 48
 LONGEST_HORIZON = 500
-LEAST = 10
+LEAST = 20
 """Outcomes that a horizon must have had before anything is said of it."""
 
 LEVELS = tuple(round(high - low, 3) for low, high in zip(RUNGS, reversed(RUNGS), strict=True))[:5]
@@ -258,7 +258,7 @@ class Forecaster:
             place = self._time // self._stride % len(self._said)
             self._said[place] = said = said[:, self._nodes - 1]
             self._points[place] = points = _mix(said, weights)
-            self._issued[place] = self._calibration.issue(points)
+            self._issued[place] = points[:, None] + self._calibration.issue()
         self._time += 1
 
     # -- forecasting --------------------------------------------------------------------------------
@@ -283,7 +283,7 @@ class Forecaster:
         slots = np.arange(1, horizon + 1)
         weights = weights[:, np.searchsorted(self._nodes, slots)]
         points = _mix(said, weights)
-        offsets = self._calibration.issue(np.zeros(len(self._nodes)))
+        offsets = self._calibration.issue()
         columns = [points + np.interp(slots, self._nodes, column) for column in offsets.T]
         return np.stack(columns, axis=1), weights
 

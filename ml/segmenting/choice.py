@@ -7,7 +7,7 @@ import numpy as np
 from ml.segmenting.scaling import Array
 
 LEAST, MOST = 2, 10
-ROUNDS = 25
+ROUNDS = 15
 GLANCE = 1_024
 """Points of the sample that the number of clusters is chosen on."""
 

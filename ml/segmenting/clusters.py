@@ -120,7 +120,7 @@ class OnlineKMeans(_Estimator):
         self._reviews += 1
         present = len(self.centres)
         k = self._number(points, rng)
-        centres, cost = choice.fit(points, k, rng, 6)
+        centres, cost = choice.fit(points, k, rng, 5)
         if k == present and cost >= CHEAPER * choice.cost(points, self.centres):
             return False
         self.centres = centres
@@ -208,9 +208,7 @@ class Dbstream(_Estimator):
             for i, c in stream.micro_clusters.items()
         ]
         shared = [
-            [i, j, share, stream.s_t[i][j]]
-            for i, row in stream.s.items()
-            for j, share in row.items()
+            [i, list(row.items()), list(stream.s_t[i].items())] for i, row in stream.s.items()
         ]
         time = stream._time_stamp  # noqa: SLF001 - River keeps it private and is pinned
         shape = list(self.centres.shape)
@@ -223,13 +221,12 @@ class Dbstream(_Estimator):
         made = cls(float(radius))
         stream = made._stream
         stream._time_stamp = int(time)  # noqa: SLF001
+        # Numbers stay what they are: a weight of 1 and one of 1.0 are the same and packed otherwise.
         for i, centre, updated, weight in micro:
-            stream._micro_clusters[int(i)] = DBSTREAMMicroCluster(  # noqa: SLF001
-                dict(enumerate(map(float, centre))), int(updated), float(weight)
-            )
-        for i, j, share, at in shared:
-            stream.s.setdefault(int(i), {})[int(j)] = share
-            stream.s_t.setdefault(int(i), {})[int(j)] = at
+            point = dict(enumerate(map(float, centre)))
+            stream._micro_clusters[int(i)] = DBSTREAMMicroCluster(point, updated, 0 + weight)  # noqa: SLF001
+        for i, shares, times in shared:
+            stream.s[int(i)], stream.s_t[int(i)] = dict(shares), dict(times)
         made.centres = read_array(centres, (int(shape[0]), int(shape[1])))
         return made
 

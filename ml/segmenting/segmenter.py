@@ -143,6 +143,9 @@ class Segmenter:
     def _review(self, at: int) -> None:
         """Look at scale and clusters anew; segments that go on keep their ids."""
         self._sample.forget(at)
+        if len(self._sample) < clusters.WARM_UP:  # most have left: what is known of the rest stays
+            self._reviewed = (at // DAY, len(self._sample))
+            return
         points = self._sample.points()
         before = self._raw(self._clusters.centres) if self._ids else np.zeros((0, self._size))
         self._mean, deviation = self._scaler.mean, self._scaler.deviation()

@@ -52,6 +52,14 @@ def test_the_shipped_rules_are_right():
         ("anomaly(plays) >= 3", Condition("anomaly", "plays", ">=", 3.0, "any", 0)),
         ("anomaly( x ) >= 8 up for 30s", Condition("anomaly", "x", ">=", 8.0, "up", 30_000)),
         ("anomaly(x) >= .5 down", Condition("anomaly", "x", ">=", 0.5, "down", 0)),
+        (
+            "forecast(disk) >= 0.9 within 6h",
+            Condition("forecast", "disk", ">=", 0.9, "any", 0, 21_600_000, 0.5),
+        ),
+        (
+            "forecast( x ) <= -1 within 90m with 80% for 10m",
+            Condition("forecast", "x", "<=", -1.0, "any", 600_000, 5_400_000, 0.8),
+        ),
     ],
 )
 def test_conditions_are_understood(text, expected):
@@ -72,6 +80,13 @@ def test_conditions_are_understood(text, expected):
         ("anomaly(plays) < 3", "large"),
         ("anomaly(plays) >= 0", "above 0"),
         ("plays > 3; plays < 1", "not of the form"),
+        ("forecast(x) >= 3", "how far"),
+        ("forecast(x) > 3 within 6h", "reaches a limit"),
+        ("forecast(x) >= 3 up within 6h", "only anomaly"),
+        ("forecast(x) >= 3 within 6h with 100%", "1 to 99 %, not 100"),
+        ("forecast(x) >= 3 within 6", "not like 10s"),
+        ("plays > 3 within 6h", "only forecast"),
+        ("anomaly(x) >= 3 with 80%", "only forecast"),
     ],
 )
 def test_other_conditions_are_refused(text, reason):
@@ -89,6 +104,17 @@ def test_a_conditions_text_means_the_condition(anomaly, threshold, hold, op, dir
         condition = Condition("anomaly", "m", ">=", threshold, direction, hold)
     else:
         condition = Condition("threshold", "m", op, threshold, "any", hold)
+
+    assert parse_when(str(condition)) == condition
+
+
+@given(
+    limit=st.floats(-1e9, 1e9), op=st.sampled_from([">=", "<="]), hold=st.integers(0, 10**7),
+    within=st.integers(1, 10**9), percent=st.integers(1, 99),
+)  # fmt: skip
+def test_a_forecasts_text_means_the_forecast(limit, op, hold, within, percent):
+    limit = float(f"{limit:.12g}")
+    condition = Condition("forecast", "m", op, limit, "any", hold, within, percent / 100)
 
     assert parse_when(str(condition)) == condition
 

@@ -71,26 +71,26 @@ def test_forecasting_changes_nothing(name):
 
 
 @pytest.mark.parametrize("name", CHEAP)
-@settings(max_examples=25, deadline=None)
-@given(cut=st.integers(0, 400))
+@settings(max_examples=10, deadline=None)
+@given(cut=st.integers(0, 200))
 def test_a_member_continues_identically_from_every_cut(name, cut):
-    values = curve(420)
+    values = curve(220)
     whole, resumed = member(name, values), member(name)
     first = member(name, values[:cut])
     resumed.restore(first.dump())
-    for place in range(cut, 420):
+    for place in range(cut, 220):
         resumed.learn(values[place], place * HOUR)
 
     assert resumed.dump() == whole.dump()
     assert list(resumed.forecast(30)) == list(whole.forecast(30))
 
 
-@pytest.mark.parametrize("cut", [3, 200, 512, 513, 700])
+@pytest.mark.parametrize("cut", [3, 512, 513])
 def test_a_forest_is_rebuilt_into_the_same_one(cut):
-    values = curve(760)
+    values = curve(560)
     whole, resumed = member("forest", values), member("forest")
     resumed.restore(member("forest", values[:cut]).dump())
-    for place in range(cut, 760):
+    for place in range(cut, 560):
         resumed.learn(values[place], place * HOUR)
 
     assert list(resumed.forecast(24)) == list(whole.forecast(24))
@@ -98,7 +98,7 @@ def test_a_forest_is_rebuilt_into_the_same_one(cut):
 
 @pytest.mark.parametrize("name", CHEAP)
 def test_a_members_memory_is_bounded(name):
-    young, old = member(name, curve(400)), member(name, curve(4_000))
+    young, old = member(name, curve(400)), member(name, curve(2_000))
 
     assert deep_size(old) <= deep_size(young) * 1.1
 
@@ -150,18 +150,18 @@ def test_intervals_hold_their_points_and_each_other():
     assert it.at == 300 * HOUR
 
 
-@settings(max_examples=25, deadline=None)
-@given(cut=st.integers(0, 260), gap=st.integers(0, 40))
+@settings(max_examples=10, deadline=None)
+@given(cut=st.integers(0, 160), gap=st.integers(0, 40))
 def test_it_continues_identically_from_every_cut(cut, gap):
-    values = curve(260)
-    at = [place + (gap if place > 130 else 0) for place in range(260)]
+    values = curve(160)
+    at = [place + (gap if place > 100 else 0) for place in range(160)]
     whole, first = Forecaster(HOUR, 12), Forecaster(HOUR, 12)
-    for place in range(260):
+    for place in range(160):
         whole.learn(values[place], at[place] * HOUR)
     for place in range(cut):
         first.learn(values[place], at[place] * HOUR)
     resumed = Forecaster.load(first.dump())
-    for place in range(cut, 260):
+    for place in range(cut, 160):
         resumed.learn(values[place], at[place] * HOUR)
 
     assert said(resumed) == said(whole)
@@ -169,7 +169,7 @@ def test_it_continues_identically_from_every_cut(cut, gap):
 
 
 def test_its_memory_is_bounded():
-    young, old = taught(curve(400)), taught(curve(3_000))
+    young, old = taught(curve(400)), taught(curve(1_500))
 
     assert deep_size(old) <= deep_size(young) * 1.05
     assert len(old.dump()) <= 1.05 * len(young.dump())

@@ -1,0 +1,59 @@
+"""What the forecast bench takes for a series and where its origins lie."""
+
+import math
+
+import numpy as np
+import pytest
+
+from bench.forecast.__main__ import compared, summary, table
+from bench.forecast.rolling import online, roll, task_of
+from bench.forecast.series import Regular, on_grid
+
+HOUR = 3_600_000
+
+
+def daily(n: int, name: str = "daily") -> Regular:
+    draw = np.random.default_rng(1)
+    curve = 10 * np.sin(np.arange(n) * math.pi / 12)
+    return Regular(name, HOUR, 0, 50 + curve + draw.normal(0, 1, n))
+
+
+def test_samples_fall_into_slots_and_gaps_stay_gaps():
+    series = on_grid("x", 1000, [(5_000, 1.0), (5_400, 9.0), (8_100, 2.0)])
+
+    assert series.start == 5_000
+    np.testing.assert_array_equal(series.values, [1.0, np.nan, np.nan, 2.0])
+    np.testing.assert_array_equal(series.filled, [1.0, 1.0, 1.0, 2.0])
+
+
+def test_origins_are_every_48_slots_of_the_last_500():
+    task = task_of(daily(1_000))
+
+    assert task.origins == list(range(500, 999, 48))
+    assert (task.season, task.horizon) == (24, 48)
+
+
+def test_a_season_is_forecast_better_than_by_the_last_value():
+    rolled = roll(daily(500))
+
+    assert rolled.mase < 0.6 * rolled.alone["last"]
+    assert 0.8 < rolled.coverage < 1
+    assert any("daily" in line for line in table([rolled]))
+    assert "88 to 92 %" in "\n".join(summary([rolled]))
+
+
+def test_both_are_asked_at_the_same_origins():
+    series = daily(300)
+    mae, cpu = online(series, task_of(series))
+
+    assert mae == pytest.approx(0.9, abs=0.5)
+    assert cpu > 0
+
+
+def test_ten_series_at_most_are_compared_and_artificial_ones_never():
+    names = [f"real{k}" for k in range(20)] + ["art_one", "river: x", "simulator: y"]
+    chosen = [s.name for s in compared([daily(10, name) for name in names])]
+
+    assert len(chosen) == 10
+    assert chosen[:2] == ["river: x", "simulator: y"]
+    assert "art_one" not in chosen
