@@ -73,7 +73,7 @@ def train(
 def predict(
     series: Annotated[str | None, typer.Argument(help="A series key.")] = None,
     *,
-    mode: Annotated[str, typer.Option(help="detect or forecast.")] = "detect",
+    mode: Annotated[str, typer.Option(help="detect, forecast or segment.")] = "detect",
     model: Annotated[
         str | None, typer.Option(help="A model's id; else one is made of --set.")
     ] = None,
@@ -84,14 +84,18 @@ def predict(
     file: Annotated[
         Path | None, typer.Option(help="CSV with timestamp and value, instead of stored windows.")
     ] = None,
+    listeners: Annotated[
+        Path | None, typer.Option(help="JSON: a list of listeners to be segmented.")
+    ] = None,
     as_json: Json = False,
     api: Api = None,
     token: Token = None,
 ) -> None:
-    """Ask a model about a series; nothing of it is kept."""
+    """Ask a model about a series, or about listeners; nothing of it is kept."""
     asked: dict[str, Any] = {
         "mode": mode, "model": model, "spec": _spec(spec), "series": series,
         "from": since, "to": until, "points": _points(file), "horizon": horizon,
+        "listeners": _document(listeners),
     }  # fmt: skip
     found = connect(api, token).ask("POST", "/ml/predict", asked)
     _show(found, tables.prediction(found), as_json=as_json)
@@ -282,6 +286,16 @@ def _points(file: Path | None) -> list[dict[str, Any]] | None:
     from importers.series_csv import read_series
 
     return [{"at": sample.at, "value": sample.value} for sample in read_series(file)]
+
+
+def _document(file: Path | None) -> Any:
+    if file is None:
+        return None
+    try:
+        return orjson.loads(file.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as exc:
+        msg = f"{file} cannot be read as JSON: {exc}"
+        raise ConfigurationError(msg) from exc
 
 
 def _part(text: str) -> str:

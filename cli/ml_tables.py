@@ -105,6 +105,8 @@ def prediction(document: Document) -> list[Any]:
     """The points that surprised most, in order of time; or what will be."""
     if document["forecast"] is not None:
         return [Text(document["source"]), *forecast(document["forecast"])]
+    if document["segmented"] is not None:
+        return [Text(document["source"]), *segments(document["segmented"])]
     points = [p for p in document["points"] if p["score"] is not None]
     worst = sorted(points, key=lambda p: p["score"], reverse=True)[:_WORST]
     table = _table("at", "value", "score", "expected", "looks like")
@@ -115,6 +117,16 @@ def prediction(document: Document) -> list[Any]:
         f"{len(document['points'])} points, {len(points)} judged; the {len(worst)} highest scores"
     )
     return [Text(document["source"]), Text(count, "dim"), table]
+
+
+def segments(document: Document) -> list[Any]:
+    """Kinds of listeners, one a line."""
+    if document["learning"]:
+        return [Text("too few listeners to tell kinds of them apart", "yellow")]
+    table = _table("segment", "listeners", "who")
+    for s in document["segments"]:
+        table.add_row(s["id"], str(s["size"]), s["description"])
+    return [table]
 
 
 def forecast(document: Document) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What a detector or forecaster says of values that it need not keep: asked for, not of the stream.
+"""What a model says of what it need not keep: asked for, not of the stream.
 
 Pure. A detector that is given does learn on the way, so callers give one of their own.
 """
@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from ml.forecasting import Forecast, Forecaster
 from ml.protocol import Detector, Verdict
+from ml.segmenting.features import Listening, features
+from ml.segmenting.segmenter import Assignment, Segment, Segmenter
 
 _SILENT = Verdict(None, None, None)
 
@@ -21,6 +23,13 @@ class Judged(NamedTuple):
     value: float | None
     verdict: Verdict
     learned: bool
+
+
+class Segmented(NamedTuple):
+    """Segments of some listeners, and whose segment is which; both empty where they are too few."""
+
+    segments: list[Segment]
+    assigned: list[tuple[str, Assignment]]
 
 
 def detect(
@@ -62,3 +71,19 @@ def forecast(
         if value is not None:
             forecaster.learn(value, at)
     return forecaster.forecast(horizon, levels)
+
+
+def segment(listeners: Sequence[tuple[str, Listening]], now: int) -> Segmented:
+    """The kinds of listeners there are among these (name, habits), each name once.
+
+    They are learned as those of one day; more than the segmenter's sample only say where they
+    belong.
+    """
+    segmenter = Segmenter()
+    vectors = [(name, features(habits)) for name, habits in listeners]
+    for name, vector in vectors:
+        segmenter.learn(name, vector, now)
+    placed = [(name, segmenter.assign(vector)) for name, vector in vectors]
+    return Segmented(
+        segmenter.segments(), [(name, place) for name, place in placed if place is not None]
+    )

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from api.schemas.params import Strict
+from api.schemas.segmenting import ListenerIn, Segmented
 from api.times import SizeParam, TimeParam, Timestamp
 from ml.comparison import Comparison
 from ml.forecasting.forecaster import LEVELS, LONGEST_HORIZON
@@ -16,6 +17,9 @@ from models.records import LIVE
 
 MAX_POINTS = 10_000
 """Posted points of one prediction, and windows of one answer."""
+
+MAX_LISTENERS = 2_000
+"""Posted listeners of one prediction."""
 
 Spec = dict[str, str | FiniteFloat | int | bool]
 _BY = Field("", max_length=200, description="Who asks for it; the tenant by default.")
@@ -92,7 +96,7 @@ class PointIn(Strict):
 class PredictRequest(Strict):
     """Judge a stored series, or points that are sent along; nothing of it is kept."""
 
-    mode: Literal["detect", "forecast"] = "detect"
+    mode: Literal["detect", "forecast", "segment"] = "detect"
     model: str | None = Field(None, description="A model's id; otherwise one is made of `spec`.")
     spec: Spec = Field(
         default_factory=dict,
@@ -109,6 +113,9 @@ class PredictRequest(Strict):
     )
     stream: str = LIVE
     points: list[PointIn] | None = Field(None, max_length=MAX_POINTS, description="Oldest first.")
+    listeners: list[ListenerIn] | None = Field(
+        None, max_length=MAX_LISTENERS, description="Of mode segment."
+    )
     horizon: int = Field(48, ge=1, le=LONGEST_HORIZON, description="Slots ahead, of a forecast.")
     levels: list[float] = Field(
         default_factory=lambda: [0.9],
@@ -331,5 +338,6 @@ class Prediction(BaseModel):
     series: str | None
     size_ms: int | None
     points: list[JudgedPoint] = Field(description="Of mode detect.")
-    forecast: Forecast | None = Field(description="Of mode forecast.")
+    forecast: Forecast | None = Field(None, description="Of mode forecast.")
+    segmented: Segmented | None = Field(None, description="Of mode segment.")
     truncated: bool = Field(description="Whether there are more windows than were looked at.")

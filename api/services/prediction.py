@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from itertools import pairwise
 from typing import NamedTuple
 
 from api.problems import BusyError, ConflictError, InvalidRequestError, UnknownResourceError
 from api.schemas import ml as schemas
 from api.schemas.ml import MAX_POINTS, JudgedPoint, Prediction, PredictRequest
+from api.schemas.segmenting import AssignmentOut, Segmented, SegmentOut
 from api.services.history import HistoryReader
 from api.services.models import ModelKeeper
 from api.services.series import own_key, span
@@ -16,8 +18,9 @@ from api.times import DETECT, format_time
 from ml import registry, specs
 from ml.forecasting import Forecast, Forecaster
 from ml.life import verify_state
-from ml.prediction import Judged, detect, forecast
+from ml.prediction import Judged, detect, forecast, segment
 from ml.protocol import Detector
+from ml.segmenting.segmenter import Segmenter
 from models.errors import ConfigurationError, StateError
 from models.learning import ModelState
 
@@ -64,6 +67,8 @@ class Predictor:
             raise BusyError(msg, retry_after=1)
         self._running += 1
         try:
+            if asked.mode == "segment":
+                return await _segment(asked, now)
             given = await self._input(tenant, asked, now)
             if asked.mode == "forecast":
                 return await self._forecast(asked, given)
@@ -82,7 +87,6 @@ class Predictor:
             series=asked.series,
             size_ms=given.size,
             points=[_point(one) for one in judged],
-            forecast=None,
             truncated=given.truncated,
         )
 
@@ -164,6 +168,40 @@ class Predictor:
             msg = f"model {asked.model} has {len(states)} states for {of}; name one that it learned"
             raise ConflictError(msg)
         return states[0]
+
+
+async def _segment(asked: PredictRequest, now: int) -> Prediction:
+    """Segments of posted listeners; the workers' own are on the topic ``segments``."""
+    if not asked.listeners or asked.series or asked.points or asked.model or asked.spec:
+        msg = "mode segment takes listeners, at least one, and nothing else"
+        raise InvalidRequestError(msg)
+    names = [one.listener for one in asked.listeners]
+    if len(set(names)) < len(names):
+        msg = "a listener is there twice; each has one set of habits"
+        raise InvalidRequestError(msg)
+    habits = [(one.listener, one.habits()) for one in asked.listeners]
+    found = await asyncio.to_thread(segment, habits, now)
+    sizes = Counter(place.segment for _, place in found.assigned)
+    kinds = sorted(found.segments, key=lambda s: (-sizes[s.id], s.id))
+    return Prediction(
+        mode=asked.mode,
+        source=f"a new {Segmenter.name}, which learned {len(names)} listeners",
+        series=None,
+        size_ms=None,
+        points=[],
+        segmented=Segmented(
+            learning=not found.segments,
+            segments=[
+                SegmentOut(id=s.id, description=s.description, centre=s.centre, size=sizes[s.id])
+                for s in kinds
+            ],
+            listeners=[
+                AssignmentOut(listener=name, segment=place.segment, distance=place.distance)
+                for name, place in found.assigned
+            ],
+        ),
+        truncated=False,
+    )
 
 
 def _point(one: Judged) -> JudgedPoint:

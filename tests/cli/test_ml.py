@@ -19,6 +19,7 @@ from models.settings import Settings
 from tests.api.conftest import make_world
 from tests.api.history import FAMILY, FIRST, MINUTE, published, store_with_history
 from tests.api.seed import NOW
+from tests.api.test_segmenting import PEOPLE
 
 TRAIN = ["train", "plays", "--name", "plays", "--tag", "plan=*", "--set", "threshold=1"]
 
@@ -95,6 +96,19 @@ def test_a_forecast_shows_what_follows(world):
     assert shown.count("90% ") == 3
     shown = run("predict", FAMILY, "--mode", "forecast", "--from", str(FIRST + 295 * MINUTE))
     assert "too few values" in shown
+
+
+def test_listeners_of_a_file_are_segmented(world, tmp_path):
+    file = tmp_path / "listeners.json"
+    file.write_text(json.dumps(PEOPLE))
+    shown = run("predict", "--mode", "segment", "--listeners", str(file))
+    assert "learned 160 listeners" in shown
+    assert "night listeners" in shown
+    file.write_text(json.dumps(PEOPLE[:5]))
+    assert "too few" in run("predict", "--mode", "segment", "--listeners", str(file))
+    file.write_text("{")
+    with pytest.raises(ConfigurationError, match="cannot be read as JSON"):
+        run("predict", "--mode", "segment", "--listeners", str(file))
 
 
 def test_a_file_is_predicted_from_a_model(world, tmp_path):
