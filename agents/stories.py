@@ -116,7 +116,7 @@ def _takes(story: Story, told: Told, rows: Rows) -> bool:
         and _RANK[finding.severity] <= _RANK[lead.severity]
         and finding.receivers == lead.receivers
     )
-    if not is_alike or row is None or (_moved(row) > 0) != story.up:
+    if not is_alike or row is None or not _moved(row) or (_moved(row) > 0) != story.up:
         return False
     return _covers(story.cause, row, rows, rows.get(story.root))
 
@@ -126,8 +126,9 @@ def _covers(cause: Sequence[Tags], row: Row, rows: Rows, root: Row | None) -> bo
 
     * A part of a cause moved with it, unless much more strongly than the cause.
     * A slice that holds causes is explained if they brought most of its change.
-    * A slice that only overlaps with a cause (``plan=free`` with ``ios``) is explained if it moved no more
-      strongly than the whole; one that has nothing of it is not.
+    * A slice that only overlaps with a cause (``plan=free`` with ``ios``) is explained where the total is, if
+      the cause can have brought most of its change and it moved no more strongly than the total.
+    * A slice that has nothing of it is not.
     """
     own = set(row.tags)
     meets = [c for c in cause if not _differ(row.tags, c)]
@@ -136,9 +137,11 @@ def _covers(cause: Sequence[Tags], row: Row, rows: Rows, root: Row | None) -> bo
         return any(_is_no_stronger(row, than) for than in around)
     inside = [rows[c] for c in meets if own < set(c) and c in rows]
     if inside:
-        return sum(_moved(r) for r in inside) / _moved(row) >= EXPLAINED
-    beside = [c for c in meets if not own >= set(c) and not own < set(c)]
-    return bool(beside) and root is not None and _is_no_stronger(row, root)
+        return _brought(inside, row)
+    beside = [rows[c] for c in meets if c in rows]
+    if not beside or root is None or root.tags:
+        return False
+    return _brought(beside, row) and _is_no_stronger(row, root)
 
 
 def _begin(told: Told, rows: Rows) -> tuple[Finding, Story]:
@@ -229,6 +232,11 @@ def _strength(row: Row) -> float:
 
 def _is_no_stronger(row: Row, than: Row) -> bool:
     return _strength(row) <= CONTRAST * _strength(than)
+
+
+def _brought(causes: Iterable[Row], row: Row) -> bool:
+    """Whether these moved by enough to explain most of a slice's change."""
+    return sum(_moved(r) for r in causes) / _moved(row) >= EXPLAINED
 
 
 def _is_out(row: Row) -> bool:

@@ -282,3 +282,20 @@ def test_what_took_part_is_listed_beside_the_cause():
         ("android", False),
     ]
     assert found.cause.endswith("also: android × FR 8.3 %")
+
+
+def test_what_only_overlaps_is_explained_by_no_more_than_can_have_come_of_it():
+    """A small slice of one group must not speak for a large one of another."""
+    free, ios_fr = row("free", 5, 20, 30), row("ios FR", 15, 110, 130)
+    apart = Step().take(evidence(free, ios_fr), told(free), told(ios_fr), *passed())
+    assert parents(apart) == {"free": "", "ios FR": ""}
+    total, large = row("", 960, 980, 1020), row("free", 300, 490, 510)
+    rows = (total, row("ios FR", 80, 110, 130), large)
+    found = Step().take(evidence(*rows), *(told(r) for r in rows), *passed())
+    assert parents(found)["free"] == ""
+
+
+def test_what_is_unusual_without_having_moved_is_told_by_itself():
+    still = row("ios", 400, 390, 410)
+    found = Step().take(evidence(TOTAL), told(TOTAL), told(still), *passed())
+    assert parents(found) == {"total": "", "ios": ""}
