@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _arguments(arguments)
     base = int.from_bytes(os.urandom(4)) if args.seed_base == "random" else int(args.seed_base)
     calm_seeds = max(1, args.seeds // 4)
+    # Of the code that runs: the commit may be another one when it is done.
+    made_with = {"about": about(), "simulator": simulator_tree()}
     seeds = [base + n for n in range(args.seeds + calm_seeds)]
     print(f"seeds from {base}: {args.seeds} with incidents, then {calm_seeds} calm", flush=True)
     names = [n for n in (*args.detectors, *BASELINES) if n != METRONOME]
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scored = [run(seed) for seed in seeds]
     busy, calm = scored[: args.seeds], scored[args.seeds :]
     result: dict[str, Any] = {
-        "about": about(), "simulator": simulator_tree(), "seed_base": base, "seeds": args.seeds,
+        **made_with, "seed_base": base, "seeds": args.seeds,
         "calm_seeds": calm_seeds, **size,
         "series": [track.name for track in busy[0].ground.tracks], "at": {},
     }  # fmt: skip
