@@ -27,6 +27,7 @@ from api.handlers import (
     overview,
     page,
     readings,
+    segments,
     series,
     session,
 )
@@ -45,6 +46,7 @@ from api.services.overview import OverviewReader
 from api.services.prediction import Predictor
 from api.services.producer import EventProducer, KafkaProducer
 from api.services.readings import ReadingsHub
+from api.services.segments import SegmentReader
 from api.services.series import SeriesReader
 from api.services.starter import Startable, Starter
 from api.services.stream import HEARTBEAT_S, AlertStream
@@ -52,6 +54,7 @@ from api.services.training import Trainer
 from models.config import SeriesConfig, load_series_config
 from models.learning import decode_label, decode_learning
 from models.logs import logging_config
+from models.segments import decode_segment
 from models.settings import Settings
 from storage.compacted import CompactedTopic, MemoryTable
 from storage.factory import create_feed, create_latest, create_queries
@@ -117,6 +120,7 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
         trainer=Trainer(history, models, clock),
         predictor=Predictor(history, models),
         labels=LabelKeeper(tables.get("labels"), producer, queries, history, models),
+        segments=SegmentReader(tables.get("segment-descriptions")),
     )
     return _assemble(context, starters, releases)
 
@@ -155,7 +159,19 @@ def _assemble(
     app.add_middleware(Envelope, metrics=context.metrics)
     problems.install(app)
     openapi.install(app)
-    routes = (overview, alerts, series, ml, labels, ingest, session, health, readings, page)
+    routes = (
+        overview,
+        alerts,
+        series,
+        ml,
+        labels,
+        segments,
+        ingest,
+        session,
+        health,
+        readings,
+        page,
+    )
     for handlers in routes:
         app.include_router(handlers.router)
     app.mount("/web", page.PageFiles(directory=page.WEB), name="web")
@@ -185,6 +201,7 @@ def create_default_api() -> FastAPI:
         tables={
             "models": _table(settings, "models", decode_learning),
             "labels": _table(settings, "labels", decode_label),
+            "segment-descriptions": _table(settings, "segment-descriptions", decode_segment),
         },
         series=series,
         releases=releases,
