@@ -26,6 +26,7 @@ from api.handlers import (
     overview,
     page,
     readings,
+    segments,
     series,
     session,
 )
@@ -44,6 +45,7 @@ from api.services.overview import OverviewReader
 from api.services.prediction import Predictor
 from api.services.producer import EventProducer, KafkaProducer
 from api.services.readings import ReadingsHub
+from api.services.segments import SegmentReader
 from api.services.series import SeriesReader
 from api.services.starter import Startable, Starter
 from api.services.stream import HEARTBEAT_S, AlertStream
@@ -51,6 +53,7 @@ from api.services.training import Trainer
 from models.config import SeriesConfig, load_series_config
 from models.learning import decode_label, decode_learning
 from models.logs import logging_config
+from models.segments import decode_segment
 from models.settings import Settings
 from storage.compacted import CompactedTopic, MemoryTable
 from storage.factory import create_feed, create_latest, create_queries
@@ -97,8 +100,7 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
     topic = settings.topic("alerts")
     stream = AlertStream(feed, queries, positions, metrics, topic=topic, heartbeat=heartbeat)
     starters = [stream.connection, *_starters({"producer": producer, "lag": lag, **tables})]
-    history = HistoryReader(queries, reader)
-    models = ModelKeeper(tables.get("models"), producer)
+    history, models = HistoryReader(queries, reader), ModelKeeper(tables.get("models"), producer)
     context = ApiContext(
         authenticator=create_authenticator(settings),
         clock=clock,
@@ -116,6 +118,7 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
         trainer=Trainer(history, models, clock),
         predictor=Predictor(history, models),
         labels=LabelKeeper(tables.get("labels"), producer, queries, history, models),
+        segments=SegmentReader(tables.get("segment-descriptions")),
     )
     return _assemble(context, starters, releases)
 
@@ -154,7 +157,19 @@ def _assemble(
     app.add_middleware(Envelope, metrics=context.metrics)
     problems.install(app)
     openapi.install(app)
-    routes = (overview, alerts, series, ml, labels, ingest, session, health, readings, page)
+    routes = (
+        overview,
+        alerts,
+        series,
+        ml,
+        labels,
+        segments,
+        ingest,
+        session,
+        health,
+        readings,
+        page,
+    )
     for handlers in routes:
         app.include_router(handlers.router)
     app.mount("/web", page.PageFiles(directory=page.WEB), name="web")
@@ -188,8 +203,10 @@ def create_default_api() -> FastAPI:
 
 
 def create_tables(settings: Settings) -> dict[str, MemoryTable]:
-    """What the API reads of models and labels, by topic."""
-    decoders = {"models": decode_learning, "labels": decode_label}
+    """What the API reads of models, labels and segments, by topic."""
+    decoders = {
+        "models": decode_learning, "labels": decode_label, "segment-descriptions": decode_segment,
+    }  # fmt: skip
     cluster = settings.topic("cluster")
     return {
         name: CompactedTopic(settings.bootstrap, settings.topic(name), decode, cluster)

@@ -28,6 +28,7 @@ from api.services.models import ModelKeeper
 from api.services.overview import OverviewReader
 from api.services.prediction import Predictor
 from api.services.readings import ReadingsHub
+from api.services.segments import SegmentReader
 from api.services.series import SeriesReader
 from api.services.stream import AlertStream
 from api.services.training import Trainer
@@ -56,6 +57,7 @@ class ApiContext:
     trainer: Trainer
     predictor: Predictor
     labels: LabelKeeper
+    segments: SegmentReader
 
 
 def context(connection: HTTPConnection) -> ApiContext:

@@ -15,6 +15,7 @@ from api.app import create_api
 from api.services.lag import Lag, MemoryLag
 from api.services.producer import MemoryProducer
 from models.learning import decode_label, decode_learning
+from models.segments import decode_segment
 from models.settings import Settings
 from storage.compacted import MemoryTable
 from storage.feeds import MemoryFeed
@@ -53,6 +54,7 @@ async def make_world(settings: Settings, store: MemoryStore | None = None, **opt
     tables = {
         "models": MemoryTable("models", decode_learning),
         "labels": MemoryTable("labels", decode_label),
+        "segment-descriptions": MemoryTable("segment-descriptions", decode_segment),
     }
     feed, producer = MemoryFeed("c1"), MemoryProducer(tables)
     lag = MemoryLag([Lag("worker", "plays", 12), Lag("sqlite", "windows", 0)])

@@ -4,6 +4,8 @@ import json
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.config import Limits
 from models.errors import ConfigurationError
@@ -121,3 +123,12 @@ def test_keys_hash_as_aiokafka_hashes_them():
 def test_a_tenant_whose_name_would_blur_keys_is_refused(tenant):
     with pytest.raises(ConfigurationError, match="cannot be a part of keys"):
         config(tenants=frozenset({tenant}))
+
+
+@given(st.lists(st.text(max_size=12), max_size=30), st.integers(1, 64), st.integers(0, 3))
+def test_partitions_of_many_keys_are_those_of_each(keys, partitions, more):
+    """Keys of one length are hashed together where there are many; letters beyond ASCII never."""
+    many = [f"acme:{'x' * (n % 5)}{n:04}" for n in range(more * routes.WORTH_AN_ARRAY)]
+    for asked in (keys, many, [*keys, *many]):
+        one_by_one = [routes.partition_of(key, partitions) for key in asked]
+        assert list(routes.partitions_of(asked, partitions)) == one_by_one
