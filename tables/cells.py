@@ -39,10 +39,10 @@ class Plays(NamedTuple):
     ``places``: where each stood in its batch; ``slots``: see ``tables.groups.slot``.
     """
 
-    plays: list[Play]
-    eligible: list[bool]
-    places: list[int]
-    slots: list[int]
+    plays: Sequence[Play]
+    eligible: Sequence[bool]
+    places: Sequence[int]
+    slots: Sequence[int]
 
 
 def hash64(text: str) -> int:
@@ -265,7 +265,7 @@ class _Buckets(_Pairs):
         return [c if len(c) <= most else sketches.collapse(c) for c in counts]
 
 
-_PREDICATES: Mapping[str, Callable[[Plays], list[bool]]] = {
+_PREDICATES: Mapping[str, Callable[[Plays], Sequence[bool]]] = {
     "eligible": attrgetter("eligible"),
     "failed": lambda rows: [play.error is not None for play in rows.plays],
     "skipped": lambda rows: [play.skipped for play in rows.plays],

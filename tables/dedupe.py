@@ -45,6 +45,27 @@ def identity(tenant: str, stream: str, event_id: str) -> int:
     return int.from_bytes(hashing.digest(), "little")
 
 
+def identities(
+    tenants: Sequence[str], streams: Sequence[str], event_ids: Sequence[str | None]
+) -> list[int | None]:
+    """:func:`identity` of many events, None where one has no id."""
+    hashes: list[int | None] = []
+    of: tuple[str, str] | None = None
+    begin = _begun("", "").copy
+    from_bytes = int.from_bytes
+    for tenant, stream, event_id in zip(tenants, streams, event_ids, strict=True):
+        if event_id is None:
+            hashes.append(None)
+            continue
+        if of != (tenant, stream):
+            of = (tenant, stream)
+            begin = _begun(tenant, stream).copy
+        hashing = begin()
+        hashing.update(event_id.encode())
+        hashes.append(from_bytes(hashing.digest(), "little"))
+    return hashes
+
+
 @lru_cache(maxsize=1024)
 def _begun(tenant: str, stream: str) -> blake2b:
     """The part of the hash that all ids of a stream share; a copy costs less than a new one."""

