@@ -36,7 +36,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -141,7 +141,6 @@ _E = TypeVar("_E", Play, Metric)
 _play_wire = msgspec.json.Decoder(_PlayWire).decode
 _metric_wire = msgspec.json.Decoder(_MetricWire).decode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MS = timedelta(milliseconds=1)
 
 
 def decode_plays(values: Sequence[bytes | None]) -> list[Play | Rejected]:
@@ -180,7 +179,9 @@ def _read_play(value: bytes) -> Play:
             "bad_country",
             f"country {w.country[:20]!r} is not an ISO 3166-1 alpha-2 code such as DE or BR",
         )
-    started = _epoch_ms(w.started_at)
+    started = w.started_at
+    if type(started) is not int or not YEAR_2000 <= started < YEAR_10000:
+        started = _epoch_ms(started)
     ended = None if w.ended_at is None else _epoch_ms(w.ended_at)
     if ended is not None and ended < started:
         raise _RejectError("bad_time", f"ended_at is {started - ended} ms before started_at")
@@ -199,7 +200,8 @@ def _read_metric(value: bytes) -> Metric:
 def _epoch_ms(time: datetime | float) -> int:
     """Epoch ms of a decoded time, whole and within [2000, 10000)."""
     if isinstance(time, datetime):
-        ms = (time - _EPOCH) // _MS
+        since = time - _EPOCH
+        ms = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
     elif isinstance(time, float):
         if not time.is_integer():
             raise _RejectError("bad_time", f"time {time} is not a whole number of milliseconds")

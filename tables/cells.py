@@ -47,16 +47,23 @@ class Plays(NamedTuple):
 
 def hash64(text: str) -> int:
     """A 64-bit hash of an id for distinct counts; the same in every process."""
-    hashing = _UNUSED.copy()
-    hashing.update(text.encode())
-    return int.from_bytes(hashing.digest(), "little")
+    return int(_hashes([text])[0])
+
+
+def _hashes(texts: Sequence[str]) -> Array:
+    """:func:`hash64` of each. Not remembered: where many listeners come by, hashing is cheaper."""
+    begin = _UNUSED.copy
+    digests = []
+    for text in texts:
+        hashing = begin()
+        hashing.update(text.encode())
+        digests.append(hashing.digest())
+    return np.frombuffer(b"".join(digests), "<u8")
 
 
 _UNUSED = blake2b(digest_size=8)
 
-
-# Listeners, tracks and start times come again; what is derived from them is remembered.
-_hash = lru_cache(maxsize=1 << 17)(hash64)
+# Start times come again; what is derived from them is remembered.
 _bucket = lru_cache(maxsize=1 << 14)(sketches.bucket)
 
 
@@ -289,8 +296,9 @@ def _of(rows: Plays, field: str) -> list[Any]:
 
 def _where(rows: Plays, predicate: str | None) -> Array:
     """Of which plays a predicate holds; None: of all."""
-    n = len(rows.plays)
-    return np.fromiter(_PREDICATES[predicate](rows), bool, n) if predicate else np.ones(n, bool)
+    if predicate is None:
+        return np.ones(len(rows.plays), bool)
+    return np.frombuffer(bytes(_PREDICATES[predicate](rows)), bool)
 
 
 def _column(rows: Plays, name: str) -> Column:
@@ -311,7 +319,7 @@ def _column(rows: Plays, name: str) -> Column:
         keys = np.fromiter(map(_bucket, values), np.int64, len(values))
         order = np.argsort(keys, kind="stable")
         return _Buckets(keys[order], keys[order], rows_of[order])
-    numbers, ranks = _registers(np.fromiter(map(_hash, values), np.uint64, len(values)))
+    numbers, ranks = _registers(_hashes(values))
     order = np.argsort(numbers << 6 | ranks, kind="stable")
     return _Registers(numbers[order], ranks[order], rows_of[order])
 

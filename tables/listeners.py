@@ -7,8 +7,7 @@ so on; a round that has few left is not worth its fixed cost and goes play by pl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,15 +94,15 @@ def update(packed: Sequence[bytes | None], whose: Sequence[int], rows: Rows) -> 
 
 def _columns(whose: Sequence[int], rows: Rows) -> Columns:
     plays, tracks, eligible, tops = zip(*rows, strict=True)
-    sources, other_source = profiles.SOURCE_CELL, profiles.OTHER_SOURCE
-    platforms, other_platform = profiles.PLATFORM_CELL, profiles.OTHER_PLATFORM
+    source, other_source = profiles.SOURCE_CELL.get, profiles.OTHER_SOURCE
+    platform, other_platform = profiles.PLATFORM_CELL.get, profiles.OTHER_PLATFORM
     n = len(plays)
 
-    def ints(values: Iterable[int]) -> Array:
+    def ints(values: Sequence[int]) -> Array:
         return np.fromiter(values, np.int64, n)
 
-    def flags(values: Iterable[bool]) -> Array:
-        return np.fromiter(values, bool, n)
+    def flags(values: Sequence[bool]) -> Array:
+        return np.frombuffer(bytes(values), bool)
 
     return Columns(
         ints(whose),
@@ -112,19 +111,14 @@ def _columns(whose: Sequence[int], rows: Rows) -> Columns:
         ints([play.ms_played for play in plays]),
         ints([play.track_ms for play in plays]),
         np.fromiter(tracks, np.uint64, n),
-        ints([sources.get(play.source, other_source) for play in plays]) - HOURS,
-        ints([platforms.get(play.platform, other_platform) for play in plays]) - HOURS,
-        np.fromiter([_country(play.country) for play in plays], np.uint16, n),
+        ints([source(play.source, other_source) for play in plays]) - HOURS,
+        ints([platform(play.platform, other_platform) for play in plays]) - HOURS,
+        np.frombuffer("".join([play.country for play in plays]).encode(), "<u2"),
         flags(eligible),
         flags([play.skipped for play in plays]),
         flags([play.error is not None for play in plays]),
         flags([play.offline for play in plays]),
     )
-
-
-@lru_cache(maxsize=1024)
-def _country(code: str) -> int:
-    return int.from_bytes(code.encode(), "little")
 
 
 def _in_rounds(listeners: Array, columns: Columns) -> list[int]:
