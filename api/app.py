@@ -90,8 +90,8 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
     """The API over its collaborators, which it starts and stops with itself.
 
     ``positions`` says how far the store has come in the topics, for snapshots that miss nothing.
-    Without a ``producer`` and the ``tables`` of the topics ``models`` and ``labels`` what needs them
-    is refused (503); without ``lag`` readiness knows no readers. ``releases`` are called at the end.
+    What needs a ``producer`` or one of the ``tables`` (by topic) is refused (503) without; without
+    ``lag`` readiness knows no readers. ``releases`` are called at the end.
 
     Raises:
         ConfigurationError: settings that would open the API to everybody, or cannot be used.
@@ -101,8 +101,7 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
     topic = settings.topic("alerts")
     stream = AlertStream(feed, queries, positions, metrics, topic=topic, heartbeat=heartbeat)
     starters = [stream.connection, *_starters({"producer": producer, "lag": lag, **tables})]
-    history = HistoryReader(queries, reader)
-    models = ModelKeeper(tables.get("models"), producer)
+    history, models = HistoryReader(queries, reader), ModelKeeper(tables.get("models"), producer)
     context = ApiContext(
         authenticator=create_authenticator(settings),
         clock=clock,
