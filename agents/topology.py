@@ -49,11 +49,8 @@ def create_app(settings: Settings) -> EngineApp:
     """
     series = load_series_config(settings.series_config)
     rules, receivers = load_rules(settings.rules_config, series)
-    app = EngineApp(
-        settings,
-        topics=list(TOPICS.values()),
-        logging_config=logging_config(settings),
-    )
+    topics = list(TOPICS.values())
+    app = EngineApp(settings, topics=topics, logging_config=logging_config(settings))
     count = app.engine.metrics
     journal = Journal(count)
     sources = {"plays": settings.partitions, "metrics": settings.partitions}

@@ -89,8 +89,8 @@ def create_api(  # noqa: PLR0913 - the collaborators are the point
     """The API over its collaborators, which it starts and stops with itself.
 
     ``positions`` says how far the store has come in the topics, for snapshots that miss nothing.
-    Without a ``producer`` and the ``tables`` of the topics ``models`` and ``labels`` what needs them
-    is refused (503); without ``lag`` readiness knows no readers. ``releases`` are called at the end.
+    What needs a ``producer`` or one of the ``tables`` (by topic) is refused (503) without; without
+    ``lag`` readiness knows no readers. ``releases`` are called at the end.
 
     Raises:
         ConfigurationError: settings that would open the API to everybody, or cannot be used.

@@ -197,7 +197,7 @@ def run(seed: int, args: argparse.Namespace) -> dict[str, Any]:
 
 def hot_path(batches: int = 20) -> dict[str, float]:
     """µs a play of updating profiles and of finding who came back: 5,000 plays a batch, within an hour."""
-    now = START + 12 * HOUR
+    now = START + 12 * HOUR + 30 * MINUTE
     events = Simulation(7, firehose(1_000.0, now)).events(now - batches * BATCH, now)
     plays = [p for p in decode_plays([e.value for e in events]) if isinstance(p, Play)]
     service = Service(7, 1, 0.1)
@@ -245,6 +245,7 @@ def main() -> None:
         **about(),
         "days": args.days,
         "rate": args.rate,
+        "us_per_play": hot_path(),
         "summary": summary(rows),
         "seeds": rows,
     }

@@ -15,13 +15,15 @@ from models.records import to_msgpack
 from models.segments import Habits
 from tables import profiles
 from tables.listeners import Rows
-from tables.profiles import HEAD, HOUR, KEPT_MS
+from tables.profiles import HEAD, HOUR, KEPT_MS, SIZE
 
 ENOUGH = 20
 """Plays from which on a profile says anything of a listener's habits."""
 
-_LAST_SEEN = slice(8, 16)
-_NEVER = bytes(8)
+_LAST_SEEN = 8
+"""Where in a packed profile the time of the last play stands."""
+
+_NEVER = bytes(SIZE)
 
 
 def habits(
@@ -37,9 +39,11 @@ def habits(
     Each record holds the profile just before its play, so records do not depend on how plays were
     cut into batches.
     """
-    last = np.frombuffer(b"".join([p[_LAST_SEEN] if p else _NEVER for p in known]), "<i8")
-    at = np.array([row[0].started_at for row in rows])
-    later = np.flatnonzero(at // HOUR > last[np.array(whose)] // HOUR).tolist()
+    packed_all = b"".join([p or _NEVER for p in known])
+    last = np.ndarray(len(known), "<i8", packed_all, _LAST_SEEN, (SIZE,))
+    at = np.fromiter([row[0].started_at for row in rows], np.int64, len(rows))
+    owners = np.fromiter(whose, np.intp, len(rows))
+    later = np.flatnonzero(at // HOUR > last[owners] // HOUR).tolist()
     outputs: list[Output] = []
     seen: dict[int, int] = {}
     mine = _by_listener(whose, {whose[i] for i in later}) if later else {}
