@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pytest
 
 from bench.forecast.__main__ import compared, summary, table
 from bench.forecast.rolling import online, roll, task_of
