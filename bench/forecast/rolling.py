@@ -126,7 +126,8 @@ def online(series: Regular, task: Task) -> tuple[float, float]:
         began = time.process_time()
         points: list[float] = []
         if place in wanted:
-            points = forecaster.forecast(series.horizon).points
+            said = forecaster.forecast(series.horizon)
+            points = said.points or task.values[place - 1 : place] * series.horizon
         if not math.isnan(series.values[place]):
             forecaster.learn(known, series.start + place * series.step_ms)
         if place >= task.origins[0]:
