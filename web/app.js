@@ -120,7 +120,7 @@ async function refreshAlerts() {
 
 function renderAlerts() {
   alerts.render();
-  if (alerts.ready) showOpen(alerts.firing);
+  if (alerts.ready) showOpen(alerts.speaking);
 }
 
 // The stream
@@ -129,7 +129,7 @@ function onAlert(alert) {
   const news = alerts.take(alert);
   renderAlerts();
   cards.mark(alert);
-  if (news) announce(alert);
+  if (news && !alert.parent) announce(alert);
   if (news && alert.state === "firing" && !cards.query && !cards.keys.includes(alert.series)) showAlarmed(alert);
   if (detail.shown === alert.id) detail.alert(alert.id);
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from models.records import Share
 from storage.protocols import Rows
 from tests.web.conftest import TOKEN, make_site
 from tests.web.world import PANE
@@ -38,6 +39,25 @@ async def test_an_alert_appears_without_a_reload(site, look):
         await page.wait_for_selector(f"{FAILING}.resolved")
         assert await page.text_content("#open") == "1"
         assert await page.evaluate("window.stillHere") is True
+
+
+async def test_one_alert_speaks_for_those_that_it_explains(site, look):
+    shares = [Share({"country": "FR", "platform": "ios"}, 0.83, named=True)]
+    cause = site.service.failing(shares=shares)
+    child = site.service.failing(id="c41d", tags={"country": "FR"}, parent=cause.id)
+    async with look(site) as page:
+        await page.wait_for_selector(ROW)
+        await site.fire(cause)
+        await page.wait_for_selector(FAILING)
+        await site.fire(child)
+        await page.wait_for_selector(f"{FAILING} >> text=speaks for 1 more")
+        assert await page.query_selector('[data-id="c41d"]') is None
+        assert await page.text_content("#open") == "2"
+    async with look(site, path=f"#alert/{cause.id}", wait=False) as page:
+        await page.wait_for_selector("#detail .facts >> text=83 %")
+    async with look(site, path="#alert/c41d", wait=False) as page:
+        await page.click("#detail .facts >> text=the alert that explains it")
+        await page.wait_for_selector("#detail .facts >> text=83 %")
 
 
 async def test_the_series_of_an_alert_is_brought_forward(site, look):

@@ -39,10 +39,20 @@ export class AlertList {
     return [...this.alerts.values()].filter((a) => a.series === series);
   }
 
+  /** Alerts that this one speaks for: slices that it explains. */
+  spokenFor(id) {
+    return this.newest((a) => a.parent === id && a.state === "firing");
+  }
+
+  /** Those that are firing and speak for themselves: one for each thing that is wrong. */
+  get speaking() {
+    return this.firing.filter((a) => !this.alerts.has(a.parent));
+  }
+
   /** What is listed: rows, and a heading where another kind of row begins. */
   listed() {
-    const { firing } = this;
-    const over = this.newest((a) => a.state !== "firing");
+    const over = this.newest((a) => a.state !== "firing" && (this.show === "all" || !a.parent));
+    const firing = this.show === "all" ? this.firing : this.speaking;
     if (this.show === "all") return [...firing, ...over].slice(0, SHOWN);
     const since = serverNow() - LATELY_MS;
     const lately = over.filter((a) => Date.parse(a.updated_at) > since).slice(0, LATELY);
@@ -59,7 +69,7 @@ export class AlertList {
       if (alert === "nothing") return this.quiet();
       if (alert === "lately") return (this.heading ??= h("li", { class: "subhead" }, "Over, in the last two hours"));
       const row = rows.get(alert.id);
-      return row?.dataset.revision === String(alert.revision) ? row : this.row(alert, row !== undefined);
+      return row?.dataset.revision === this.version(alert) ? row : this.row(alert, row !== undefined);
     });
     if (!next.length) next.push(this.quiet());
     const focused = document.activeElement?.closest?.("[data-id]")?.dataset.id;
@@ -76,6 +86,11 @@ export class AlertList {
     this.tick();
   }
 
+  /** What a row shows: drawn anew when it is another. */
+  version(alert) {
+    return `${alert.revision}/${this.spokenFor(alert.id).length}`;
+  }
+
   /** What stands where no alert does. */
   quiet() {
     const open = this.show === "open";
@@ -88,8 +103,9 @@ export class AlertList {
 
   row(alert, known) {
     const where = tagText(alert.tags);
+    const others = this.spokenFor(alert.id).length;
     const fade = { animationend: (event) => event.currentTarget.classList.remove("fresh") };
-    return h("li", { class: `incident ${alert.severity} ${alert.state}${known ? "" : " fresh"}`, data: { id: alert.id, revision: String(alert.revision) }, on: fade },
+    return h("li", { class: `incident ${alert.severity} ${alert.state}${known ? "" : " fresh"}`, data: { id: alert.id, revision: this.version(alert) }, on: fade },
       h("a", { href: `#alert/${encodeURIComponent(alert.id)}` },
         h("span", { class: "line" },
           h("span", { class: `severity ${alert.severity}` }, alert.severity),
@@ -100,7 +116,8 @@ export class AlertList {
         h("span", { class: "meta" },
           h("span", {}, "since ", time(alert.started_at)),
           h("span", { class: "rule" }, alert.rule),
-          where ? h("span", {}, where) : null)));
+          where ? h("span", {}, where) : null,
+          others ? h("span", { class: "others" }, `speaks for ${others} more`) : null)));
   }
 
   /** Moves the ages on. */

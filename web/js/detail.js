@@ -137,6 +137,8 @@ function facts(alert) {
     ["Looks like", alert.shape],
     ["As rare as", alert.tail && `one in ${Number((1 / alert.tail).toPrecision(2))} of its surprises`],
     ["Because of", Object.entries(alert.contributions ?? {}).map(([name, share]) => `${name} ${Math.round(100 * share)} %`).join(" · ")],
+    ["Told by", alert.parent && h("a", { href: `#alert/${encodeURIComponent(alert.parent)}` }, "the alert that explains it")],
+    ["Shares", (alert.shares ?? []).map((s) => `${tagText(s.tags) || "all"} ${Math.round(100 * s.share)} %`).join(" · ")],
     ["Began", time(alert.started_at, { seconds: true })],
     ["Fired", time(alert.fired_at, { seconds: true })],
     ["Resolved", alert.resolved_at && time(alert.resolved_at, { seconds: true })],
