@@ -119,6 +119,9 @@ METRIC_PREFIX = "metric:"
 """Group names of metric series are the metric's name behind this; their one measure is ``value``."""
 
 
+TABLES = frozenset({"time", "windows", "limits", "plays", "metrics", "detectors", "calendar"})
+
+
 def load_series_config(path: Path) -> SeriesConfig:
     """Read and check ``series.toml``.
 
@@ -135,6 +138,9 @@ def load_series_config(path: Path) -> SeriesConfig:
 
 def parse_series_config(raw: dict[str, Any]) -> SeriesConfig:
     """Check an already read configuration; raises :class:`ConfigurationError`."""
+    if unknown := sorted(raw.keys() - TABLES):
+        msg = f"series configuration has unknown tables {unknown}; known: {sorted(TABLES)}"
+        raise ConfigurationError(msg)
     try:
         config = _build(raw)
     except KeyError as exc:

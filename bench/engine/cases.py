@@ -23,8 +23,8 @@ ROOT = HERE.parents[1]
 VENV = ROOT / ".cache" / "bench-venv"
 LOCK = HERE / "requirements.lock"
 
-FAST, MANY, MIDDLE, SLOW, SLOWEST = 3_000_000, 1_500_000, 300_000, 120_000, 30_000
-"""Events of a case: enough for a steady span at its speed. MANY is for 200,000 keys."""
+FAST, MANY, MIDDLE, SLOW, SLOWEST = 12_000_000, 3_000_000, 600_000, 120_000, 60_000
+"""Events of a case: enough for about thirty steady seconds at its speed. MANY is for 200,000 keys."""
 
 OURS = {"BACKBEAT_FLUSH_RECORDS": "20000", "BACKBEAT_FLUSH_INTERVAL": "0.5"}
 
@@ -92,8 +92,8 @@ def cases() -> list[Case]:
         _ours("raw", "", broker="tansu"),
         _ours("windowed", "transactions", payload="metrics"),
         Case("kafka-streams", "windowed", "exactly_once_v2", payload="metrics"),
-        Case("backbeat", "whole-job", "transactions", keys=0, events=SLOW),
-        Case("backbeat", "whole-job", "plain", keys=0, events=SLOW, broker="tansu"),
+        Case("backbeat", "whole-job", "transactions", keys=0, events=MIDDLE),
+        Case("backbeat", "whole-job", "plain", keys=0, events=MIDDLE, broker="tansu"),
     ]
     return found
 
