@@ -54,11 +54,11 @@ def test_the_shipped_rules_are_right():
         ("anomaly(x) >= .5 down", Condition("anomaly", "x", ">=", 0.5, "down", 0)),
         (
             "forecast(disk) >= 0.9 within 6h",
-            Condition("forecast", "disk", ">=", 0.9, "any", 0, 21_600_000, 0.5),
+            Condition("forecast", "disk", ">=", 0.9, "any", 0, "", 21_600_000, 0.5),
         ),
         (
             "forecast( x ) <= -1 within 90m with 80% for 10m",
-            Condition("forecast", "x", "<=", -1.0, "any", 600_000, 5_400_000, 0.8),
+            Condition("forecast", "x", "<=", -1.0, "any", 600_000, "", 5_400_000, 0.8),
         ),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_conditions_text_means_the_condition(anomaly, threshold, hold, op, dir
 )  # fmt: skip
 def test_a_forecasts_text_means_the_forecast(limit, op, hold, within, percent):
     limit = float(f"{limit:.12g}")
-    condition = Condition("forecast", "m", op, limit, "any", hold, within, percent / 100)
+    condition = Condition("forecast", "m", op, limit, "any", hold, "", within, percent / 100)
 
     assert parse_when(str(condition)) == condition
 
