@@ -150,10 +150,14 @@ class Stack:
         asyncio.run(sending)
 
     def post(self, records: Sequence[Sent], total: int) -> None:
-        """Post plays to the API as the others are flushed, each again until it is accepted."""
+        """Post plays to the API as the others are flushed, each again until it is accepted.
+
+        A post waits for what was sent until its own last play: ahead of the others it would move the
+        watermark, and make as many of them late as chance has it.
+        """
         for begin in range(0, len(records), POST_SIZE):
             part = [r.value or b"" for r in records[begin : begin + POST_SIZE]]
-            share = total * begin // len(records)
+            share = total * (begin + len(part)) // len(records) + begin
             wait_until(lambda share=share: self._flushed >= share, PATIENCE, "plays to go on")
             body = b"[" + b",".join(part) + b"]"
             wait_until(lambda body=body: self._accepted(body), PATIENCE, "a post to be accepted")
