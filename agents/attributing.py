@@ -15,14 +15,12 @@ import msgspec
 
 from agents import stories, verdicts
 from agents.stories import Story
-from alerts.incidents import struct_store
 from ml.attribution import Tags
 from models.decoding import dead_letter
 from models.events import Rejected
 from models.evidence import Evidence, Passed, Row, Told, decode_testimony
-from models.flow import Batch, Output, State
+from models.flow import Batch, Counters, Output, State, struct_store
 from models.records import Finding
-from tables.intake import Counters
 from tables.watermarks import END_OF_TIME, NEVER
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+from msgspec.structs import replace
+
 from ml import registry
 from ml.calendar import ORDINARY, Calendar
 from ml.directed import DirectedDetector
@@ -34,11 +36,10 @@ class DetectorChoice:
     def __init__(
         self, specs: Sequence[DetectorSpec] = (), calendar: CalendarSpec | None = None
     ) -> None:
-        self._specs = tuple(specs)
+        self._specs = tuple(_resolved(spec) for spec in specs)
+        self._default = _resolved(_DEFAULT)
         self._calendar = None if calendar is None else Calendar(calendar)
         self._registered = {registry.create(name).name for name in registry.names()}
-        for spec in specs:
-            _make(spec)
         self._spec_of = lru_cache(maxsize=100_000)(self._find)
 
     def day(self, window: Window) -> str:
@@ -79,7 +80,7 @@ class DetectorChoice:
                 fits = fits and (not spec.groups or key.name in map(group_name, spec.groups))
             if fits:
                 return spec
-        return _DEFAULT
+        return self._default
 
     def _is_as_configured(self, present: Detector, spec: DetectorSpec) -> bool:
         direction, minimum, inner = "any", 0.0, present
@@ -87,8 +88,17 @@ class DetectorChoice:
             direction, minimum, inner = present.direction, present.minimum, present.inner
         if inner.name not in self._registered:
             return True
-        name = inner.name if spec.name == inner.name else inner.name.partition("/")[0]
-        return (name, direction, minimum) == (spec.name, spec.direction, spec.minimum)
+        return (inner.name, direction, minimum) == (spec.name, spec.direction, spec.minimum)
+
+
+def _resolved(spec: DetectorSpec) -> DetectorSpec:
+    """The spec with its detector's name as detectors themselves have it, with the state's version.
+
+    Raises:
+        ConfigurationError: there is no such detector or direction.
+    """
+    _make(spec)
+    return replace(spec, name=registry.create(spec.name).name)
 
 
 def _make(spec: DetectorSpec) -> Detector:

@@ -16,11 +16,10 @@ from typing import Any
 import msgspec
 
 from models.decoding import event_id_of
-from models.flow import Batch, Fold, Output, State, header
+from models.flow import Batch, Counters, Fold, Output, State, header
 from models.logs import JOURNAL, Quota
 from models.records import decode_alert, decode_late
 from models.topics import EVENT_ID_HEADER, FORWARDED_HEADER
-from tables.intake import Counters
 
 log = logging.getLogger(JOURNAL)
 

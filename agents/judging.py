@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from agents import evidence, verdicts
 from agents.detectors import SPECIAL, DetectorChoice
 from agents.forecasting import FORECASTERS, Watched, outlooks
-from agents.modelbook import Counters, ModelBook
+from agents.modelbook import ModelBook
 from agents.snapshots import SNAPSHOTS
 from agents.succession import Succession
 from agents.trials import COMPARISONS, Trials
@@ -28,7 +28,7 @@ from ml import registry
 from ml.protocol import Detector
 from models.config import WindowSpec
 from models.errors import StateError
-from models.flow import Output, State, StoreSpec
+from models.flow import Counters, Output, State, StoreSpec
 from models.records import Value, Window
 from storage.series_rows import parse_group
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from operator import is_
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from ml import life
 from models.errors import ConfigurationError, StateError
+from models.flow import Counters
 from models.learning import Model, ModelState, Rollback
 from models.records import Window
 from models.series import parse_key
@@ -23,14 +24,6 @@ ROLLBACKS = 100
 """Roll-backs that are looked at, the latest first: older ones have long been applied."""
 
 _REMEMBERED = 50_000
-
-
-class Counters(Protocol):
-    """Where refusals are counted."""
-
-    def count(self, name: str, reason: str, n: int = 1) -> None:
-        """Add to the counter called ``name``, labelled with the reason."""
-        ...
 
 
 class Plan(NamedTuple):

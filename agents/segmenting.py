@@ -8,7 +8,6 @@ not among what is the same in every run over the same input.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import msgspec
 
@@ -17,11 +16,10 @@ from ml.segmenting.segmenter import Assignment, Segmenter
 from models.decoding import dead_letter
 from models.errors import StateError
 from models.events import Metric, Rejected
-from models.flow import Batch, Output, State, StoreSpec
-from models.records import to_json, to_msgpack
+from models.flow import Batch, Counters, Output, State, StoreSpec, struct_store
+from models.records import to_json
 from models.segments import Habits, Membership, Segment, decode_habits
 from tables import profiles
-from tables.intake import Counters
 from tables.profiles import DAY, HOUR, KEPT_MS, Profile
 from tables.routes import listener_key
 from tables.samples import series_key
@@ -51,22 +49,10 @@ class Member(msgspec.Struct, array_like=True, frozen=True, gc=False):
     told: int
 
 
-def _store(name: str, kind: Any) -> StoreSpec:
-    decode = msgspec.msgpack.Decoder(kind).decode
-
-    def read(data: bytes) -> Any:
-        try:
-            return decode(data)
-        except msgspec.DecodeError as exc:
-            raise StateError(f"{name} of {len(data)} bytes cannot be read: {exc}") from exc
-
-    return StoreSpec(name, to_msgpack, read)
-
-
 SEGMENT_STORES = (
     StoreSpec(SEGMENTERS, Segmenter.dump, Segmenter.load),
-    _store(POPULATIONS, Population),
-    _store(MEMBERS, Member),
+    struct_store(POPULATIONS, Population),
+    struct_store(MEMBERS, Member),
 )
 
 

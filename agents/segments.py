@@ -8,7 +8,7 @@ from typing import Any
 from agents.journal import Journal
 from agents.segmenting import SEGMENT_STORES, fold_habits
 from engine import EngineApp
-from tables.intake import Counters
+from models.flow import Counters
 
 
 def declare(app: EngineApp, counters: Counters, journal: Journal) -> None:

@@ -67,7 +67,7 @@ def declare(app: EngineApp, name: str, sink: Sink) -> None:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
                 await sink.sweep(app.engine.now())
-            except Exception:
+            except Exception:  # old rows stay a while longer; the sink itself must go on
                 log.exception("sweep of %s failed; it is tried again", name)
 
     async def start() -> None:

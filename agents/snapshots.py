@@ -7,12 +7,11 @@ version that this program cannot read does no harm before, and is refused then.
 from __future__ import annotations
 
 import zlib
-from typing import Any
 
 import msgspec
 
 from models.errors import StateError
-from models.flow import StoreSpec
+from models.flow import struct_store
 
 DAY = 86_400_000
 DAILY = 4
@@ -59,17 +58,5 @@ class Snapshots(msgspec.Struct, array_like=True):
         return max((s.at for s in self.kept if s.is_daily), default=None)
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Snapshots).decode
-
-
-def _load(data: bytes) -> Any:
-    try:
-        return _decode(data)
-    except msgspec.DecodeError as exc:
-        msg = f"snapshots of {len(data)} bytes cannot be read: {exc}"
-        raise StateError(msg) from exc
-
-
-SNAPSHOTS = StoreSpec("snapshots", _encode, _load)
+SNAPSHOTS = struct_store("snapshots", Snapshots)
 """``<detectors' key>/<measure>`` -> its snapshots."""

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from agents.modelbook import Counters, ModelBook, Plan
+from agents.modelbook import ModelBook, Plan
 from agents.snapshots import DAY, SNAPSHOTS, Snapshots
 from ml import registry, specs
 from ml.protocol import Detector
 from ml.served import REFUSED, ServedDetector, Shadow
 from models.errors import BackbeatError, StateError
-from models.flow import State
+from models.flow import Counters, State
 from models.learning import Model, Rollback
 from models.records import Window
 

@@ -6,20 +6,21 @@ Called by the judge after the detectors of a window have learned.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
 
 from agents import verdicts
-from agents.modelbook import Counters, ModelBook
+from agents.modelbook import ModelBook
+from agents.snapshots import DAY
+from alerts.conditions import incident_digest
 from ml import life
 from ml.drift import INPUTS, Drift
 from ml.protocol import Detector
 from ml.served import Compared, ServedDetector
-from models.errors import ConfigurationError, StateError
-from models.flow import Output, State, StoreSpec
+from models.errors import ConfigurationError
+from models.flow import Counters, Output, State, struct_store
 from models.learning import Mark, Model, ShadowReport, key_of
 from models.records import Finding, Window, to_json
 from models.series import parse_key
@@ -28,7 +29,6 @@ REPORT_EVERY = 60_000
 """Event time between two reports of one comparison."""
 
 MARKS = 50
-DAY = 86_400_000
 BY_DRIFT = "drift"
 """Who made a model that a drift started."""
 
@@ -65,19 +65,7 @@ class Comparison(msgspec.Struct, array_like=True):
             self.marks = [*self.marks[1 - MARKS :], Mark(series, compared.at, by)]
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Comparison).decode
-
-
-def _load(data: bytes) -> Comparison:
-    try:
-        return _decode(data)
-    except msgspec.DecodeError as exc:
-        msg = f"comparison of {len(data)} bytes cannot be read: {exc}"
-        raise StateError(msg) from exc
-
-
-COMPARISONS = StoreSpec("comparisons", _encode, _load)
+COMPARISONS = struct_store("comparisons", Comparison)
 """``<tenant>:<shadow's id>`` -> how it compares, on this partition."""
 
 
@@ -189,32 +177,20 @@ class Trials:
 
 
 def _report(window: Window, model: str, known: Comparison) -> ShadowReport:
-    return ShadowReport(
-        tenant=window.tenant,
-        model=model,
-        against=known.against,
-        partition=window.partition,
-        since=known.since,
-        until=known.until,
-        windows=known.windows,
-        both=known.both,
-        active=known.active,
-        shadow=known.shadow,
-        threshold=known.threshold,
-        active_findings=known.active_findings,
-        shadow_findings=known.shadow_findings,
-        marks=known.marks,
-    )
+    counts = msgspec.structs.asdict(known)
+    del counts["reported"]
+    return ShadowReport(tenant=window.tenant, model=model, partition=window.partition, **counts)
 
 
 def _finding(window: Window, measure: str, series: str, model: str, drift: Drift) -> Finding:
     tags = dict(parse_key(window.group).tags)
-    parts = (window.tenant, "drift", drift.of, series, window.stream, str(drift.at))
     subject = f"{parse_key(series).name.replace('_', ' ')}"
     if tags:
         subject += f" in {' × '.join(tags[t] for t in sorted(tags))}"
     return Finding(
-        incident=hashlib.blake2b("\0".join(parts).encode(), digest_size=10).hexdigest(),
+        incident=incident_digest(
+            window.tenant, "drift", drift.of, series, window.stream, str(drift.at)
+        ),
         tenant=window.tenant,
         rule=f"drift-{drift.of}",
         rule_version=model,

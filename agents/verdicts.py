@@ -21,23 +21,14 @@ def judged(value: Value, verdict: Verdict, model: str = "") -> Value:
 
     ``model`` is the id of the model that gave the verdict, "" for the configured detector.
     """
-    score = verdict.score
+    score, tail = verdict.score, verdict.tail
+    value = replace(
+        value, score=score, low=verdict.low, high=verdict.high, learning=score is None, model=model
+    )
     if score is None or score < REMARKABLE:
-        return replace(
-            value,
-            score=score,
-            low=verdict.low,
-            high=verdict.high,
-            learning=score is None,
-            model=model,
-        )
-    tail = verdict.tail
+        return value
     return replace(
         value,
-        score=score,
-        low=verdict.low,
-        high=verdict.high,
-        model=model,
         shape=verdict.shape,
         tail=None if tail is None else float(f"{tail:.2g}"),
         contributions=shares(verdict.contributions, score),

@@ -101,8 +101,12 @@ def breaches(rule: Rule, value: Value) -> bool | None:
 
 
 def incident_id(rule: Rule, window: Window, series_key: str) -> str:
-    """The id of the incident that begins with this window: 20 hex digits, the same in every run."""
-    parts = (window.tenant, rule.id, series_key, window.stream, str(window.start))
+    """The id of the incident that begins with this window."""
+    return incident_digest(window.tenant, rule.id, series_key, window.stream, str(window.start))
+
+
+def incident_digest(*parts: str) -> str:
+    """20 hex digits, the same in every run: what makes an incident this one and no other."""
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=10).hexdigest()
 
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import msgspec
 
 from alerts.routing import STAGES, Transition
 from alerts.rules import Receiver
 from models.decoding import dead_letter
-from models.errors import StateError
 from models.events import Rejected
-from models.flow import Batch, Output, State, StoreSpec
+from models.flow import Batch, Counters, Output, State, struct_store
 from models.records import Alert, Finding, decode_finding
 
 INCIDENTS = "incidents"
@@ -28,14 +26,6 @@ KEPT = 7 * 86_400_000
 
 SWEEP = 3_600_000
 _ORDER = {"firing": 0, "resolved": 1, "retracted": 2}
-
-
-class Counters(Protocol):
-    """Where a fold counts what it drops."""
-
-    def count(self, name: str, reason: str, n: int = 1) -> None:
-        """Add to the counter called ``name``, labelled with the reason."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +51,6 @@ class Clock(msgspec.Struct, array_like=True):
     at: int
     swept: int
     seen_at: int
-
-
-def struct_store(name: str, kind: Any) -> StoreSpec:
-    """A store of values of one type, in msgpack."""
-    decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(kind)
-
-    def decode(data: bytes) -> Any:
-        try:
-            return decoder.decode(data)
-        except msgspec.DecodeError as exc:
-            msg = f"store {name}: value of {len(data)} bytes: {exc}"
-            raise StateError(msg) from exc
-
-    return StoreSpec(name, msgspec.msgpack.Encoder().encode, decode)
 
 
 INCIDENT_STORES = (struct_store(INCIDENTS, Incident), struct_store(CLOCKS, Clock))

@@ -83,5 +83,5 @@ class GlobalStore(Mapping[str, Any]):
                 continue
             try:
                 self._values[key] = self._decode(record.value)
-            except Exception:
+            except Exception:  # foreign bytes, of whatever decoder
                 log.exception("%s: value of %r cannot be used; the last one stays", self.topic, key)

@@ -99,10 +99,11 @@ def fill(builder: BatchBuilder, entries: Sequence[Any], start: int, now: int) ->
         the index after the last entry that had room.
     """
     append = builder._builder.append
-    at, none = start, []  # type: ignore[var-annotated]
+    at = start
+    no_headers: list[Any] = []
     for entry in entries[start:] if start else entries:
         if len(entry) == 2:
-            full = append(at - start, now, entry[0], entry[1], none) is None
+            full = append(at - start, now, entry[0], entry[1], no_headers) is None
         else:
             full = append(at - start, now, entry[0], entry[1], list(entry[2])) is None
         if full:

@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, Protocol, overload
+
+import msgspec
+
+from models.errors import StateError
 
 Headers = tuple[tuple[str, bytes], ...]
 """Kafka headers: ordered pairs, names may repeat."""
@@ -176,6 +180,28 @@ class StoreSpec:
     name: str
     encode: Callable[[Any], bytes]
     decode: Callable[[bytes], Any]
+
+
+def struct_store(name: str, kind: Any) -> StoreSpec:
+    """A store of values of one type, in msgpack."""
+    decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(kind)
+
+    def decode(data: bytes) -> Any:
+        try:
+            return decoder.decode(data)
+        except msgspec.DecodeError as exc:
+            msg = f"store {name}: value of {len(data)} bytes: {exc}"
+            raise StateError(msg) from exc
+
+    return StoreSpec(name, msgspec.msgpack.Encoder().encode, decode)
+
+
+class Counters(Protocol):
+    """Where a fold counts what it drops or decides."""
+
+    def count(self, name: str, reason: str, n: int = 1) -> None:
+        """Add to the counter called ``name``, labelled with the reason."""
+        ...
 
 
 TIMERS = "timers"

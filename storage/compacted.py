@@ -158,7 +158,7 @@ class CompactedTopic(MemoryTable):
             self._partitions = await self._explore()
             self._consumer = await self._consume()
             values = await self._read_to_end(self._consumer)
-        except BaseException:
+        except BaseException:  # cancelled, too: nothing may stay connected
             await self._disconnect()
             raise
         self._values = values
@@ -188,7 +188,7 @@ class CompactedTopic(MemoryTable):
             consumer.assign([*self._partitions, self._mark])
             await consumer.seek_to_beginning(*self._partitions)
             consumer.seek(self._mark, 0)
-        except BaseException:
+        except BaseException:  # as above
             await consumer.stop()
             raise
         return consumer

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from models.decoding import decode_metrics, decode_plays, reserved_name
 from models.events import Metric, Rejected
-from models.flow import Batch, Output, Record, State, StoreSpec, column
+from models.flow import Batch, Counters, Output, Record, State, StoreSpec, column
 from tables import clocks, dedupe, eligibility, groups, metrics, plays, profiles, samples
 from tables.clocks import Place
-from tables.intake import Counters, IngestConfig, Turn, ended, stretches, take
+from tables.intake import IngestConfig, Turn, ended, stretches, take
 
 __all__ = [
     "INGEST_STORES",

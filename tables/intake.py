@@ -17,13 +17,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from models.config import SeriesConfig
 from models.decoding import dead_letter
 from models.errors import ConfigurationError
 from models.events import Metric, Play, Rejected
-from models.flow import Batch, Output, Record, State, column, header
+from models.flow import Batch, Counters, Output, Record, State, column, header
 from models.records import LIVE, MAX_DEAD_LETTER_BYTES, LateEvent, to_json
 from models.topics import END_HEADER, EVENT_ID_HEADER, FORWARDED_HEADER, STREAM_HEADER
 from tables import clocks, dedupe, routes
@@ -37,22 +37,14 @@ _NOT_IN_TENANTS = set(":|{}%,=")
 E = TypeVar("E", Play, Metric)
 
 
-class Counters(Protocol):
-    """Where the folds count what they did; names and reasons are from closed sets.
-
-    ``events_rejected`` by reason, ``events_forwarded`` {misrouted}, ``events_dropped`` {duplicate},
-    ``events_folded`` {on_time, late, beyond_grace}, ``plays_judged`` by eligibility reason,
-    ``groups_refused`` by group name and ``series_refused`` {over_limit} (plays and samples that a
-    cardinality limit left out), ``streams_ended`` {end_marker}.
-    """
-
-    def count(self, name: str, reason: str, n: int = 1) -> None:
-        """Add ``n``."""
-        ...
-
-
 class Uncounted:
-    """Counters that count nothing."""
+    """Counters that count nothing.
+
+    Others are given ``events_rejected`` by reason, ``events_forwarded`` {misrouted}, ``events_dropped``
+    {duplicate}, ``events_folded`` {on_time, late, beyond_grace}, ``plays_judged`` by eligibility
+    reason, ``groups_refused`` by group name and ``series_refused`` {over_limit} (plays and samples that
+    a cardinality limit left out), ``streams_ended`` {end_marker}: closed sets, all of them.
+    """
 
     def count(self, name: str, reason: str, n: int = 1) -> None:
         pass

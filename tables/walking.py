@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from functools import partial
 from typing import Any
 
+from models.flow import Counters
 from models.records import LIVE
 from tables.directory import Directory
 from tables.instances import Instance
-from tables.intake import Counters
 from tables.kinds import Kind
 from tables.publishing import Publisher
 from tables.rolling import Roll

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from models.config import SeriesConfig
 from models.decoding import dead_letter
 from models.events import Rejected
-from models.flow import TIMERS, Batch, Output, Record, State
+from models.flow import TIMERS, Batch, Counters, Output, Record, State
 from models.records import Partial, Watermark
 from tables.directory import DIRECTORY, Directory
 from tables.instances import INSTANCES, Instance, instance_key
-from tables.intake import Counters
 from tables.panes import PANES
 from tables.partials import BadPartialError, decode_partial
 from tables.publications import PUBLICATIONS

@@ -72,5 +72,5 @@ class Starter:
                 await self._target.stop()
         except (StorageError, TimeoutError) as exc:
             log.warning("did not stop cleanly", extra={"part": self.name, "error": repr(exc)})
-        except Exception:
+        except Exception:  # the others are to be stopped, too
             log.exception("did not stop cleanly", extra={"part": self.name})

@@ -185,7 +185,7 @@ class Trainer:
                 await self._publish(job, learned)
         except BackbeatError as exc:
             job.error = str(exc)
-        except Exception:
+        except Exception:  # of a task that nobody awaits: the job must say that it failed
             log.exception("training failed", extra={"job": job.id})
             job.error = "the fault is ours, and it has been logged"
 

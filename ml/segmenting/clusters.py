@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
@@ -77,11 +78,13 @@ class _Estimator(base.Clusterer):
             return 0
         return int(choice.distances(self._vector(x)[None, :], self.centres).argmin())
 
+    @abc.abstractmethod
     def learn(self, vector: Array) -> None:
-        raise NotImplementedError
+        """See :class:`Clusterer`."""
 
+    @abc.abstractmethod
     def review(self, points: Array) -> bool:
-        raise NotImplementedError
+        """See :class:`Clusterer`."""
 
     def _vector(self, x: Mapping[Any, Any]) -> Array:
         return np.array([float(x.get(name, 0.0)) for name in self._features])
