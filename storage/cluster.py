@@ -72,7 +72,13 @@ async def _name(clients: Mapping[str, Any], topic: str) -> str:
 
 async def _mark(clients: Mapping[str, Any], tp: TopicPartition) -> str:
     consumer = AIOKafkaConsumer(
-        **clients, group_id=None, enable_auto_commit=False, fetch_max_wait_ms=50
+        **clients,
+        group_id=None,
+        enable_auto_commit=False,
+        # A reset of its own may still be under way when we ask for the beginning, and its answer
+        # counts then: to the latest, it would skip the first mark for one that came meanwhile.
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=50,
     )
     try:
         await consumer.start()

@@ -1,10 +1,12 @@
 """The alert feed from Kafka: missing topics, aborted transactions, an absent broker."""
 
 import asyncio
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.consumer.fetcher import Fetcher
 
 from models.errors import StorageUnavailableError
 from models.records import to_json
@@ -150,6 +152,43 @@ async def test_a_cluster_is_the_same_for_everybody_and_after_a_restart(any_broke
     assert name == await identify(clients, unique_name)
     await create_topic(any_broker.bootstrap, f"{unique_name}-other")
     assert name != await identify(clients, f"{unique_name}-other")
+
+
+async def test_the_first_mark_counts_whenever_positions_are_known(
+    tansu_server, unique_name, monkeypatch
+):
+    """The consumer's own first reset is answered only when the beginning has been asked for, and a
+    second mark has come: read from there, the two who found the topic empty would disagree.
+    """
+    clients = {"bootstrap_servers": tansu_server.bootstrap}
+    await create_topic(tansu_server.bootstrap, unique_name)
+    async with AIOKafkaProducer(**clients) as producer:
+        await producer.send_and_wait(unique_name, b"{}", b"one", partition=0)
+    sought, own = asyncio.Event(), ContextVar("own", default=False)
+    reset, update = Fetcher.request_offset_reset, Fetcher._update_fetch_positions
+    answer = Fetcher._proc_offset_request
+
+    def ask(self, *args):
+        future = reset(self, *args)
+        sought.set()
+        return future
+
+    async def update_itself(self, *args):
+        own.set(True)
+        return await update(self, *args)
+
+    async def answer_late(self, *args):
+        offsets = await answer(self, *args)
+        if own.get() and not sought.is_set():
+            await sought.wait()
+            async with AIOKafkaProducer(**clients) as producer:
+                await producer.send_and_wait(unique_name, b"{}", b"two", partition=0)
+        return offsets
+
+    monkeypatch.setattr(Fetcher, "_proc_offset_request", answer_late)
+    monkeypatch.setattr(Fetcher, "request_offset_reset", ask)
+    monkeypatch.setattr(Fetcher, "_update_fetch_positions", update_itself)
+    assert (await identify(clients, unique_name)).endswith(".one")
 
 
 async def _send(bootstrap: str, *names: str) -> None:
