@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from agents import evidence, verdicts
 from agents.detectors import SPECIAL, DetectorChoice
-from agents.forecasting import FORECASTERS, Watched, outlooks
+from agents.forecasting import FORECASTERS, Trained, Watched, outlooks
 from agents.modelbook import ModelBook
 from agents.snapshots import SNAPSHOTS
 from agents.succession import Succession
@@ -43,13 +43,17 @@ _unpack = msgspec.msgpack.Decoder(dict[str, bytes]).decode
 
 
 def _stored(dump: Callable[[Any], bytes], load: Callable[[bytes], Any], name: str) -> StoreSpec:
-    """A store of dicts of things, each of which crosses the changelog by itself."""
+    """A store of dicts of things, each of which crosses the changelog by itself.
+
+    What ``load`` gives up (None) is left out, and begins anew.
+    """
 
     def encode(things: dict[str, Any]) -> bytes:
         return _pack({key: dump(thing) for key, thing in things.items()})
 
     def decode(data: bytes) -> dict[str, Any]:
-        return {key: load(thing) for key, thing in _unpack(data).items()}
+        loaded = {key: load(thing) for key, thing in _unpack(data).items()}
+        return {key: thing for key, thing in loaded.items() if thing is not None}
 
     return StoreSpec(name, encode, decode)
 
@@ -88,6 +92,7 @@ class Models:
         configured = (choice or DetectorChoice()).configured
         self.succession = Succession(book, counters, series_key, configured)
         self.trials = Trials(book, counters, series_key)
+        self.trained = Trained(book, counters, series_key)
 
 
 class RuleBook:
@@ -201,7 +206,8 @@ class RuleJudge:
         found: list[Output] = []
         changed = False
         rules = self._book.index().rules_for(window)
-        expected = outlooks(rules, window, state[FORECASTERS], key)
+        trained = None if self._models is None else self._models.trained
+        expected = outlooks(rules, window, state[FORECASTERS], key, trained)
         for rule in rules:
             value = expected.get(rule.id) or window.values.get(rule.measure)
             if value is None:

@@ -6,7 +6,7 @@ Asked for every window, so the answer is remembered by group until what is in fo
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from operator import is_
 from typing import Any, NamedTuple
 
@@ -58,10 +58,12 @@ class ModelBook:
         self._counters = counters
         self._version = -1
         self._active: list[Model] = []
+        self._forecasters: list[Model] = []
         self._held: set[tuple[str, str]] = set()
         self._shadows: list[Model] = []
         self._rollbacks: list[Rollback] = []
         self._known: dict[tuple[str, str, int], Mapping[str, Plan] | None] = {}
+        self._foretold: dict[tuple[str, str, str], Model | None] = {}
         self._refused: set[tuple[str, str, str]] = set()
         self._sealed: dict[tuple[str, str], tuple[list[object], bool]] = {}
 
@@ -77,6 +79,23 @@ class ModelBook:
                 self._known.clear()
             self._known[asked] = self._select(window)
         return self._known[asked]
+
+    def forecaster(self, window: Window, measure: str) -> Model | None:
+        """The forecaster that was activated last of those that select a series."""
+        if self._records.version != self._version:
+            self._refresh()
+        if not self._forecasters:
+            return None
+        asked = (window.group, window.stream, measure)
+        if asked not in self._foretold:
+            if len(self._foretold) >= _REMEMBERED:
+                self._foretold.clear()
+            named = _tags_and_names(window, (measure,))
+            self._foretold[asked] = next(
+                (m for m in self._forecasters for _, tags, name in named
+                 if _selects(m, window, tags, name)), None,
+            )  # fmt: skip
+        return self._foretold[asked]
 
     def state_of(self, model: Model, series: str, size: int) -> ModelState | None:
         """What a model learned of a series when it was trained; None if it did not look at it.
@@ -99,6 +118,7 @@ class ModelBook:
 
     def _refresh(self) -> None:
         self._version = self._records.version
+        self._foretold.clear()
         before = (self._active, self._held, self._shadows, self._rollbacks)
         self.models = {}
         states: dict[tuple[str, str], list[ModelState]] = {}
@@ -110,9 +130,11 @@ class ModelBook:
                 states.setdefault((record.tenant, record.model), []).append(record)
             elif isinstance(record, Rollback):
                 rollbacks.append(record)
-        detectors = [m for m in self.models.values() if m.kind == "detector"]
-        by_activation = sorted(detectors, key=lambda m: (m.activated_at, m.id), reverse=True)
-        self._active = [m for m in by_activation if m.state == "active"]
+        by_activation = sorted(
+            self.models.values(), key=lambda m: (m.activated_at, m.id), reverse=True
+        )
+        detectors = [m for m in by_activation if m.kind == "detector"]
+        self._active = [m for m in detectors if m.state == "active"]
         unusable = {
             (m.tenant, m.id)
             for m in by_activation
@@ -120,6 +142,10 @@ class ModelBook:
             and not self._is_usable(m, states.get((m.tenant, m.id), []))
         }
         self._held = {(m.tenant, m.id) for m in self._active} & unusable
+        self._forecasters = [
+            m for m in by_activation
+            if m.kind == "forecaster" and m.state == "active" and (m.tenant, m.id) not in unusable
+        ]  # fmt: skip
         self._shadows = sorted(
             (m for m in detectors if m.state == "shadow" and (m.tenant, m.id) not in unusable),
             key=lambda m: (m.changed_at, m.id), reverse=True,
@@ -155,23 +181,15 @@ class ModelBook:
         return True
 
     def _select(self, window: Window) -> Mapping[str, Plan] | None:
-        try:
-            group = parse_group(window.group)
-            tags = dict(parse_key(window.group).tags)
-        except ConfigurationError:
-            return None
-        plans = {}
-        for measure in window.values:
-            name = group.name if group.metric else measure
-            plans[measure] = self._plan(window, tags, name)
+        plans = {
+            measure: self._plan(window, tags, name)
+            for measure, tags, name in _tags_and_names(window, window.values)
+        }
         return None if all(plan == _NOTHING for plan in plans.values()) else plans
 
     def _plan(self, window: Window, tags: Mapping[str, str], name: str) -> Plan:
         def selected(models: list[Model]) -> list[Model]:
-            return [
-                m for m in models
-                if m.tenant == window.tenant and life.selects(m.selector, tags, name, window.stream)
-            ]  # fmt: skip
+            return [m for m in models if _selects(m, window, tags, name)]
 
         active = next(iter(selected(self._active)), None)
         shadows = selected(self._shadows)
@@ -184,3 +202,19 @@ class ModelBook:
             if r.tenant == window.tenant and life.selects(r.selector, tags, name, window.stream)
         )  # fmt: skip
         return Plan(None if holds else active, holds, tuple(shadows[: life.SHADOWS]), rollbacks)
+
+
+def _tags_and_names(
+    window: Window, measures: Iterable[str]
+) -> list[tuple[str, Mapping[str, str], str]]:
+    """(measure, tags of its group, name that selectors see) of each; none of a key that is none."""
+    try:
+        group = parse_group(window.group)
+        tags = dict(parse_key(window.group).tags)
+    except ConfigurationError:
+        return []
+    return [(measure, tags, group.name if group.metric else measure) for measure in measures]
+
+
+def _selects(model: Model, window: Window, tags: Mapping[str, str], name: str) -> bool:
+    return model.tenant == window.tenant and life.selects(model.selector, tags, name, window.stream)

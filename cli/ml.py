@@ -44,6 +44,7 @@ def train(
     stream: Annotated[str, typer.Option(help="Of which stream.")] = "live",
     since: Since = None,
     until: Until = None,
+    kind: Annotated[str, typer.Option(help="detector or forecaster.")] = "detector",
     spec: Set = None,
     parent: Annotated[str, typer.Option(help="The model that this one follows.")] = "",
     wait: Annotated[bool, typer.Option(help="Wait for the end and show it.")] = True,
@@ -56,7 +57,7 @@ def train(
     """Train a new version of a model over stored windows; it becomes a candidate."""
     remote = connect(api, token)
     begun = remote.ask("POST", "/ml/train", {
-        "family": family, "spec": _spec(spec), "from": since, "to": until, "parent": parent,
+        "family": family, "kind": kind, "spec": _spec(spec), "from": since, "to": until, "parent": parent,
         "selector": {"name": name, "tags": read_pairs("--tag", tag or []), "stream": stream},
         "by": by, "reason": reason,
     })  # fmt: skip

@@ -143,12 +143,14 @@ def new_version(  # noqa: PLR0913  a record's fields
 
     Raises:
         ConfigurationError: a family's name that cannot be part of a key, another kind than the
-            family's, a parent that there is not, or a detector's spec that says what cannot be.
+            family's, a parent that there is not, or a spec that says what cannot be.
     """
     same = _family(existing, tenant, family, kind, parent)
     if kind == "detector":
         specs.check(spec)
         features = features or specs.features_of(spec)
+    elif kind == "forecaster":
+        specs.check_forecaster(spec)
     version = max((m.version for m in same), default=0) + 1
     model = Model(
         tenant=tenant, id=f"{family}.{version}", family=family, version=version, kind=kind,
@@ -187,8 +189,8 @@ def transition(
     comes first, so a reader in between sees none active rather than two.
 
     Raises:
-        ConfigurationError: no such model, a move that its state does not allow, or one shadow too
-            many; the message says what is possible.
+        ConfigurationError: no such model, a move that its state does not allow, a shadow of a kind
+            that has none, or one shadow too many; the message says what is possible.
     """
     model = models.get(model_id)
     if model is None:
@@ -201,6 +203,9 @@ def transition(
     changed = {"changed_by": by, "changed_at": now, "reason": reason}
     family = [m for m in models.values() if m.family == model.family]
     if to == "shadow":
+        if model.kind != "detector":
+            msg = f"model {model_id} is a {model.kind}; only detectors can be shadows"
+            raise ConfigurationError(msg)
         shadows = sorted(m.id for m in family if m.state == "shadow")
         if len(shadows) >= SHADOWS:
             msg = (

@@ -66,7 +66,16 @@ def forecast(
     Raises:
         ConfigurationError: a step, horizon or level that there is not.
     """
-    forecaster = Forecaster(step_ms, horizon)
+    return continued(Forecaster(step_ms, horizon), points, horizon, levels)
+
+
+def continued(
+    forecaster: Forecaster,
+    points: Sequence[tuple[int, float | None]],
+    horizon: int,
+    levels: tuple[float, ...],
+) -> Forecast:
+    """As :func:`forecast`, of a forecaster that may have learned before: it passes over what it has."""
     for at, value in points:
         if value is not None:
             forecaster.learn(value, at)

@@ -6,6 +6,10 @@ minimum    volume below which it says nothing
 threshold  score from which a window counts when models are compared
 drift      adwin or page_hinkley: watch for drift
 retrain    with drift: "shadow" has a drift start a new version as a shadow
+
+and of a forecaster:
+
+within     how far it looks ahead, as the rules that it is for say it: "6h"; "1d" if it is not given
 """
 
 from __future__ import annotations
@@ -18,20 +22,20 @@ from ml.drift import DriftWatch
 from ml.features import version
 from ml.protocol import Detector
 from ml.served import THRESHOLD
+from models.config import parse_duration
 from models.errors import ConfigurationError, StateError
 
 Spec = Mapping[str, str | float | int | bool]
 
 KEYS = ("name", "direction", "minimum", "features", "threshold", "drift", "retrain")
 RETRAIN = "shadow"
+FORECASTER_KEYS = ("within",)
+WITHIN = "1d"
 
 
 def check(spec: Spec) -> None:
     """Raise ConfigurationError, naming key and value, if a spec says what nothing can be made of."""
-    unknown = sorted(spec.keys() - set(KEYS))
-    if unknown:
-        msg = f"spec has {', '.join(unknown)}; a detector's may have {', '.join(KEYS)}"
-        raise ConfigurationError(msg)
+    _know(spec, "detector", KEYS)
     if spec.get("retrain", RETRAIN) != RETRAIN:
         msg = f"retrain is {spec['retrain']!r}; it can only be {RETRAIN!r}"
         raise ConfigurationError(msg)
@@ -41,6 +45,24 @@ def check(spec: Spec) -> None:
     threshold_of(spec)
     detector_of(spec)
     drift_of(spec)
+
+
+def check_forecaster(spec: Spec) -> None:
+    """As :func:`check`, of a forecaster's spec."""
+    _know(spec, "forecaster", FORECASTER_KEYS)
+    within_of(spec)
+
+
+def within_of(spec: Spec) -> int:
+    """How far a forecaster looks ahead, ms. Raises ConfigurationError."""
+    return parse_duration(str(spec.get("within", WITHIN)))
+
+
+def _know(spec: Spec, kind: str, keys: tuple[str, ...]) -> None:
+    unknown = sorted(spec.keys() - set(keys))
+    if unknown:
+        msg = f"spec has {', '.join(unknown)}; a {kind}'s may have {', '.join(keys)}"
+        raise ConfigurationError(msg)
 
 
 def detector_of(spec: Spec) -> Detector:

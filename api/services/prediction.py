@@ -16,13 +16,14 @@ from api.services.models import ModelKeeper
 from api.services.series import own_key, span
 from api.times import DETECT, format_time
 from ml import registry, specs
+from ml.forecast_training import seen
 from ml.forecasting import Forecast, Forecaster
 from ml.life import verify_state
-from ml.prediction import Judged, detect, forecast, segment
+from ml.prediction import Judged, continued, detect, forecast, segment
 from ml.protocol import Detector
 from ml.segmenting.segmenter import Segmenter
 from models.errors import ConfigurationError, StateError
-from models.learning import ModelState
+from models.learning import Kind, ModelState
 
 AT_ONCE = 4
 """Predictions that run or wait; each takes up to a few seconds of a core."""
@@ -71,7 +72,7 @@ class Predictor:
                 return await _segment(asked, now)
             given = await self._input(tenant, asked, now)
             if asked.mode == "forecast":
-                return await self._forecast(asked, given)
+                return await self._forecast(tenant, asked, given)
             return await self._detect(tenant, asked, given)
         finally:
             self._running -= 1
@@ -90,27 +91,49 @@ class Predictor:
             truncated=given.truncated,
         )
 
-    async def _forecast(self, asked: PredictRequest, given: _Input) -> Prediction:
-        if asked.model is not None or asked.spec:
-            msg = "a forecast learns from the values it continues; leave model and spec out"
+    async def _forecast(self, tenant: str, asked: PredictRequest, given: _Input) -> Prediction:
+        if asked.spec:
+            msg = "a forecast learns from the values it continues; leave spec out"
             raise InvalidRequestError(msg)
-        step = given.size or _spacing(given.points)
         points = given.points[-FORECAST_POINTS:]
+        horizon, levels = asked.horizon, tuple(asked.levels)
         try:
-            found = await asyncio.to_thread(
-                forecast, points, step, asked.horizon, tuple(asked.levels)
-            )
+            if asked.model is None:
+                step = given.size or _spacing(given.points)
+                about = f"a new {Forecaster.name}, which learned {len(points)} values"
+                found = await asyncio.to_thread(forecast, points, step, horizon, levels)
+            else:
+                forecaster, state = self._forecaster(tenant, asked, given.size)
+                later = [
+                    (at, value)
+                    for at, value in seen(points, state.size, forecaster.step_ms)
+                    if at > state.at
+                ]
+                about = (
+                    f"model {asked.model} ({forecaster.name}), learned until "
+                    f"{format_time(state.at)} and {len(later)} values since"
+                )
+                found = await asyncio.to_thread(continued, forecaster, later, horizon, levels)
         except ConfigurationError as exc:
             raise InvalidRequestError(str(exc)) from exc
         return Prediction(
             mode=asked.mode,
-            source=f"a new {Forecaster.name}, which learned {len(points)} values",
+            source=about,
             series=asked.series,
             size_ms=given.size,
             points=[],
             forecast=_slots(found),
             truncated=given.truncated or len(points) < len(given.points),
         )
+
+    def _forecaster(
+        self, tenant: str, asked: PredictRequest, size: int | None
+    ) -> tuple[Forecaster, ModelState]:
+        state = self._learned(tenant, asked, size, "forecaster")
+        try:
+            return Forecaster.load(state.body), state
+        except StateError as exc:
+            raise ConflictError(str(exc)) from exc
 
     async def _input(self, tenant: str, asked: PredictRequest, now: int) -> _Input:
         if asked.series is not None:
@@ -143,18 +166,28 @@ class Predictor:
                 raise InvalidRequestError(str(exc)) from exc
             detector = specs.detector_of(asked.spec)
             return _Source(detector, None, f"a new {detector.name}, which knew nothing before")
-        model = self._keeper.model(tenant, asked.model)
-        if model.kind != "detector":
-            msg = f"model {model.id} is a {model.kind}; mode detect needs a detector"
+        state = self._learned(tenant, asked, size, "detector")
+        try:
+            detector = registry.load(state.body)
+        except StateError as exc:
+            raise ConflictError(str(exc)) from exc
+        about = f"model {asked.model} ({detector.name}), learned until {format_time(state.at)}"
+        return _Source(detector, state.at, about)
+
+    def _learned(
+        self, tenant: str, asked: PredictRequest, size: int | None, kind: Kind
+    ) -> ModelState:
+        """What a model of this kind has learned, as it was sealed."""
+        model = self._keeper.model(tenant, asked.model or "")
+        if model.kind != kind:
+            msg = f"model {model.id} is a {model.kind}; mode {asked.mode} needs a {kind}"
             raise ConflictError(msg)
         state = self._state(tenant, asked, size)
         try:
             verify_state(state)
-            detector = registry.load(state.body)
         except StateError as exc:
             raise ConflictError(str(exc)) from exc
-        about = f"model {model.id} ({detector.name}), learned until {format_time(state.at)}"
-        return _Source(detector, state.at, about)
+        return state
 
     def _state(self, tenant: str, asked: PredictRequest, size: int | None) -> ModelState:
         """What the model has learned of the series; where none is named, of its only one."""

@@ -11,12 +11,12 @@ import logging
 import secrets
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from api.problems import BusyError, ConflictError, InvalidRequestError, UnknownResourceError
 from api.services.history import HistoryReader
 from api.services.models import Actor, ModelKeeper
-from ml import training
+from ml import forecast_training, training
 from ml.specs import Spec
 from models.errors import BackbeatError, ConfigurationError
 from models.learning import Kind, Label, Selector
@@ -33,7 +33,24 @@ KEPT = 100
 MAX_SERIES = 200
 """Series of one model: a state of 2 to 17 KB each goes to a topic that every worker reads."""
 
-Step = Generator[int, None, training.Learned]
+Learned = training.Learned | forecast_training.Learned
+Step = Generator[int, None, Any]
+
+
+class _Course(NamedTuple):
+    """How a kind of model is trained; what is learned is the kind's own."""
+
+    complete: Callable[[Spec], dict[str, str | float | int | bool]]
+    train: Callable[[Spec, training.History], Step]
+    summarise: Callable[[Spec, Sequence[Any], Sequence[Label]], training.Summary]
+
+
+_COURSES: dict[Kind, _Course] = {
+    "detector": _Course(training.complete, training.train, training.summarise),
+    "forecaster": _Course(
+        forecast_training.complete, forecast_training.train, forecast_training.summarise
+    ),
+}
 
 
 @dataclass(slots=True)
@@ -105,11 +122,15 @@ class Trainer:
                 (409), or too many wait already (429).
         """
         self._make_room(actor.tenant)
-        if order.kind != "detector":
-            msg = f"a {order.kind} cannot be trained here yet; kind is detector"
+        course = _COURSES.get(order.kind)
+        if course is None:
+            msg = (
+                f"a {order.kind} cannot be trained on stored windows, which hold no listeners; "
+                f"kind is {' or '.join(_COURSES)}"
+            )
             raise InvalidRequestError(msg)
         try:
-            order.spec = training.complete(order.spec)
+            order.spec = course.complete(order.spec)
             self._keeper.check_new(actor, order.family, order.kind, order.parent)
         except ConfigurationError as exc:
             raise InvalidRequestError(str(exc)) from exc
@@ -189,26 +210,27 @@ class Trainer:
             log.exception("training failed", extra={"job": job.id})
             job.error = "the fault is ours, and it has been logged"
 
-    async def _learn(self, job: Job, info: SeriesInfo) -> training.Learned | None:
+    async def _learn(self, job: Job, info: SeriesInfo) -> Learned | None:
         """Train on one series, a step at a time; None where it has no values."""
         order, size, begun = job.order, self._history.size_of(info), job.points_done
         windows = await self._history.windows(info, size, order.since, order.until)
         points = [(w.start, w.value) for w in windows if w.value is not None]
-        steps: Step = training.train(order.spec, training.History(info.key, size, points))
+        history = training.History(info.key, size, points)
+        steps = _COURSES[order.kind].train(order.spec, history)
         learned = None
         while points and learned is None:
             step = await asyncio.to_thread(_advance, steps)
-            if isinstance(step, training.Learned):
-                learned = step
-            else:
+            if isinstance(step, int):
                 job.points_done = begun + step
+            else:
+                learned = step
         job.points_done = begun + len(points)
         job.series_done += 1
         return learned
 
-    async def _publish(self, job: Job, learned: Sequence[training.Learned]) -> None:
+    async def _publish(self, job: Job, learned: Sequence[Learned]) -> None:
         order = job.order
-        found = training.summarise(order.spec, learned, order.labels)
+        found = _COURSES[order.kind].summarise(order.spec, learned, order.labels)
         job.state = "publishing"
         fields: dict[str, Any] = {
             "family": order.family, "kind": order.kind, "selector": order.selector,
@@ -230,10 +252,10 @@ class Trainer:
             del self._jobs[known]
 
 
-def _advance(steps: Step) -> int | training.Learned:
+def _advance(steps: Step) -> int | Learned:
     """The next step, or the result: a generator's end does not pass through a future."""
     try:
         return next(steps)
     except StopIteration as end:
-        result: training.Learned = end.value
+        result: Learned = end.value
         return result

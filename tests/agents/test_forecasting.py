@@ -4,9 +4,10 @@ import random
 
 from msgspec.structs import replace
 
-from agents.forecasting import FORECASTERS, slots_of
+from agents.forecasting import FORECASTERS
 from agents.judging import DETECTORS, JUDGE_STORES, RuleBook, RuleJudge
 from alerts.rules import parse_rule
+from ml.forecasting.slots import slots_of
 from models.config import load_series_config
 from models.records import Value, Window, decode_finding
 from models.series import format_key

@@ -163,7 +163,9 @@ async def test_the_time_of_the_data_can_be_limited(client):
         ({"parent": "nobody.7"}, "parent"),
         ({"spec": {"threshold": -1}}, "threshold"),
         ({"typo": 1}, "typo"),
-        ({"kind": "forecaster"}, "forecaster"),
+        ({"kind": "segmenter"}, "detector or forecaster"),
+        ({"kind": "forecaster", "spec": {"name": "novelty"}}, "within"),
+        ({"kind": "forecaster", "spec": {"within": "soon"}}, "soon"),
     ],
 )
 async def test_orders_that_cannot_work_are_refused(world, client, changes, says):

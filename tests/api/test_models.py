@@ -56,6 +56,42 @@ async def test_moves_that_make_no_sense_are_conflicts(client):
     assert other.status_code == 202
 
 
+async def test_a_forecaster_is_trained_asked_and_goes_on_from_what_it_learned(client):
+    """Half an hour ahead in slots of a minute: the model learned all but the last twenty."""
+    until = FIRST + 280 * MINUTE
+    job = await train(
+        client, kind="forecaster", family="ahead", spec={"within": "30m"}, to=until
+    )  # fmt: skip
+    assert (job["state"], job["kind"], job["series_done"]) == ("done", "forecaster", 2)
+    assert job["metrics"]["slots"] == 560
+    assert 0.5 < job["metrics"]["error_ratio"] < 1.0  # noise around a level, and a burst
+    asked = {"series": FAMILY, "mode": "forecast", "horizon": 6}
+    found = await predict(client, **asked, model=job["model"])
+    assert found["source"].startswith(f"model {job['model']} (forecaster/")
+    assert found["source"].endswith("and 20 values since")
+    known = await predict(client, **asked, model=job["model"], to=until)
+    assert known["source"].endswith("and 0 values since")
+    assert parse_time(known["forecast"]["slots"][0]["at"]) == until
+    later = parse_time(found["forecast"]["slots"][0]["at"])
+    assert later == FIRST + 300 * MINUTE
+    slots = found["forecast"]["slots"]
+    assert all(s["intervals"][0]["low"] < 100 < s["intervals"][0]["high"] for s in slots)
+
+    base = f"/api/v1/ml/models/{job['model']}/promote"
+    shadow = await client.post(base, json={"to": "shadow"})
+    assert (shadow.status_code, "only detectors" in shadow.json()["detail"]) == (409, True)
+    assert (await client.post(base, json={})).status_code == 202
+    wrong = await client.post("/api/v1/ml/predict", json={"series": FAMILY, "model": job["model"]})
+    assert (wrong.status_code, "needs a detector" in wrong.json()["detail"]) == (409, True)
+    detector = (await train(client))["model"]
+    wrong = await client.post("/api/v1/ml/predict", json=asked | {"model": detector})
+    assert (wrong.status_code, "needs a forecaster" in wrong.json()["detail"]) == (409, True)
+    far = await client.post(
+        "/api/v1/ml/predict", json=asked | {"model": job["model"], "horizon": 31}
+    )
+    assert far.status_code == 422
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -197,7 +233,7 @@ async def test_posted_points_are_continued_from_the_newest(client, monkeypatch):
         ({"series": FAMILY, "mode": "forecast", "horizon": 501}, 422),
         ({"series": FAMILY, "mode": "forecast", "levels": [0.42]}, 422),
         ({"series": FAMILY, "mode": "forecast", "spec": {"name": "lite"}}, 422),
-        ({"series": FAMILY, "mode": "forecast", "model": "none.1"}, 422),
+        ({"series": FAMILY, "mode": "forecast", "model": "none.1"}, 404),
         ({"mode": "forecast", "points": [{"at": 1, "value": 1}]}, 422),
         ({}, 422),
         ({"series": "demo|nothing{}"}, 404),

@@ -77,6 +77,15 @@ def test_a_model_from_training_to_rollback(world):
     assert run_json("models", "--state", "active")["items"][0]["id"] == "plays.1"
 
 
+def test_a_forecaster_is_trained_and_asked(world):
+    until = str(FIRST + 280 * MINUTE)
+    words = ["ahead", "--kind", "forecaster", "--name", "plays", "--tag", "plan=*", "--to", until]
+    assert "ahead.1" in run("train", *words, "--set", "within=30m")
+    shown = run("predict", FAMILY, "--mode", "forecast", "--model", "ahead.1", "--horizon", "3")
+    assert "model ahead.1" in shown
+    assert "20 values since" in shown
+
+
 def test_a_model_becomes_a_shadow(world):
     run(*TRAIN)
     assert "shadow" in run("promote", "plays.1", "--to", "shadow")

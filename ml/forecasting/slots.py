@@ -1,0 +1,20 @@
+"""In which slots a series is seen by a forecaster that is asked about a time ahead."""
+
+from __future__ import annotations
+
+from ml.forecasting.protocol import DAY
+
+SLOTS = 48
+"""Into so many slots the time that is looked ahead is cut, where windows are short enough."""
+
+
+def slots_of(within: int, size: int) -> tuple[int, int]:
+    """(length in ms, number) of the slots in which windows of ``size`` ms are seen that far ahead.
+
+    At most 48, each a whole number of windows and, where there is one near, a whole part of a day,
+    for the day's sake. A slot's value is that of the window that ends it.
+    """
+    least = max(1, -(-within // (SLOTS * size)))
+    whole = (k for k in range(least, 2 * least + 1) if DAY % (k * size) == 0)
+    step = next(whole, least) * size
+    return step, max(1, within // step)
