@@ -21,8 +21,9 @@ from agents.snapshots import SNAPSHOTS
 from agents.succession import Succession
 from agents.trials import COMPARISONS, Trials
 from alerts import rulestate
-from alerts.conditions import advance
+from alerts.conditions import abandon, advance
 from alerts.rules import Rule
+from alerts.rulestate import RuleState
 from alerts.selection import RuleIndex
 from ml import registry
 from ml.protocol import Detector
@@ -31,6 +32,7 @@ from models.errors import StateError
 from models.flow import Counters, Output, State, StoreSpec
 from models.records import Value, Window
 from storage.series_rows import parse_group
+from tables.publishing import Gone
 
 log = logging.getLogger("backbeat.models")
 
@@ -159,15 +161,37 @@ class RuleJudge:
         """All windows up to ``at`` were judged: what waits for that is told."""
         return [evidence.passed_output(tenant, stream, at, partition)]
 
-    def forget(self, group: str, stream: str, size: int, state: State) -> None:
-        """The group instance was dropped: so are its detectors and what its rules remember."""
-        for window_size in self._sizes | {size}:
-            key = _key(group, stream, window_size)
+    def forget(self, gone: Gone, state: State) -> list[Output]:
+        """The group instance was dropped: so are its detectors and what its rules remember.
+
+        An incident that goes on ends with it: nobody will see whether it does.
+        """
+        told: list[Output] = []
+        for size in sorted(self._sizes | {gone.size}):
+            key = _key(gone.group, gone.stream, size)
+            told += self._end_incidents(gone, size, state[RULES].get(key) or {})
             if self._models is not None:
                 self._models.succession.forget(key, state[DETECTORS].get(key) or {}, state)
             state[DETECTORS].pop(key + SPECIAL, None)
             for store in (DETECTORS, RULES, FORECASTERS):
                 state[store].pop(key, None)
+        return told
+
+    def _end_incidents(
+        self, gone: Gone, size: int, states: Mapping[str, RuleState]
+    ) -> Iterable[Output]:
+        window = Window(
+            gone.tenant, gone.group, gone.stream, gone.at - size, gone.at, size, size, 0, {}
+        )
+        rules = {
+            rule.id: rule for rule in self._book.index().rules if rule.tenant in {"", gone.tenant}
+        }
+        for rule_id, held in states.items():
+            if (rule := rules.get(rule_id)) is not None:
+                series = series_key(gone.group, rule.measure)
+                why = "silent" if gone.why == "silent" else "ended"
+                for finding in abandon(rule, held, window, series, why):
+                    yield evidence.finding_output(rule, window, Value(), finding)
 
     def _score(self, window: Window, state: State, told: list[Output]) -> dict[str, Value]:
         day = self._choice.day(window)

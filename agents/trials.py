@@ -14,7 +14,7 @@ import msgspec
 from agents import verdicts
 from agents.modelbook import ModelBook
 from agents.snapshots import DAY
-from alerts.conditions import incident_digest
+from alerts.rulestate import incident_digest
 from ml import life
 from ml.drift import INPUTS, Drift
 from ml.protocol import Detector

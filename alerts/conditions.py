@@ -6,7 +6,6 @@ they were batched. Separate from incidents, which meet only later, per tenant.
 
 from __future__ import annotations
 
-import hashlib
 import operator
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -15,7 +14,7 @@ from msgspec.structs import replace
 
 from alerts import wording
 from alerts.rules import Rule
-from alerts.rulestate import Incident, RuleState, Seen, remembered
+from alerts.rulestate import Incident, RuleState, Seen, incident_id, remembered
 from alerts.symptoms import has_spoken, is_silent, shape_holds, with_symptoms
 from models.config import METRIC_PREFIX
 from models.records import Finding, Value, Window
@@ -76,6 +75,21 @@ def advance(
     return _follow(at, state, incident, breach)
 
 
+def abandon(
+    rule: Rule, state: RuleState, window: Window, series_key: str, why: str
+) -> list[Finding]:
+    """What ends an incident of a series of which nothing more will be seen.
+
+    ``window`` is the one that would have come, without values; ``why`` is ``silent`` or ``ended``.
+    """
+    incident = state.incident
+    if incident is None or incident.phase != "firing":
+        return []
+    at = _At(rule, window, Value(), series_key)
+    gap = window.end - incident.data_end
+    return _end(at, state, incident, wording.gone_reason(_subject(at), gap, why))[1]
+
+
 def breaches(rule: Rule, value: Value) -> bool | None:
     """Whether a window breaches the rule; None where it says nothing.
 
@@ -98,16 +112,6 @@ def breaches(rule: Rule, value: Value) -> bool | None:
         and shape_holds(rule, value)
         and _direction_holds(rule, got, value.low, value.high)
     )
-
-
-def incident_id(rule: Rule, window: Window, series_key: str) -> str:
-    """The id of the incident that begins with this window."""
-    return incident_digest(window.tenant, rule.id, series_key, window.stream, str(window.start))
-
-
-def incident_digest(*parts: str) -> str:
-    """20 hex digits, the same in every run: what makes an incident this one and no other."""
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=10).hexdigest()
 
 
 def holds(evidence: tuple[Seen, ...], hold: int) -> bool:

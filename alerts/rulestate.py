@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 import msgspec
 
+from alerts.rules import Rule
 from models.errors import StateError
+from models.records import Window
 
 VERSION = 1
 EVIDENCE = 64
@@ -93,3 +96,13 @@ def remembered(evidence: tuple[Seen, ...], seen: Seen) -> tuple[Seen, ...]:
         return (*evidence, seen)
     half = EVIDENCE // 2
     return (*evidence[:half], *evidence[half + 1 :], seen)
+
+
+def incident_id(rule: Rule, window: Window, series_key: str) -> str:
+    """The id of the incident that begins with this window."""
+    return incident_digest(window.tenant, rule.id, series_key, window.stream, str(window.start))
+
+
+def incident_digest(*parts: str) -> str:
+    """20 hex digits, the same in every run: what makes an incident this one and no other."""
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=10).hexdigest()

@@ -70,6 +70,15 @@ def gap_reason(subject: str, gap: int) -> str:
     return f"{subject}: no data for {duration_text(gap)}, so nothing shows that it goes on"
 
 
+def gone_reason(subject: str, gap: int, why: str) -> str:
+    """Why an alert has ended with its series: ``ended`` with its stream, or after ``gap`` ms."""
+    if why == "ended":
+        return f"{subject}: the stream has ended"
+    return (
+        f"{subject}: no data for {duration_text(gap)}, so it is not watched until data comes again"
+    )
+
+
 def retracted_reason(rule: Rule, subject: str, value: Value, start: int) -> str:
     """Why an alert is taken back: late events changed the window that began at ``start``."""
     norm = _calm(rule, value) if rule.kind != "absence" else "not silent"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from models.config import WindowSpec
 from models.flow import Output, State
@@ -36,14 +36,29 @@ class Judge(Protocol):
         ...
 
 
+class Gone(NamedTuple):
+    """A group instance that was dropped, and ``at`` which event time (epoch ms).
+
+    ``size`` is the length of its panes, ms. ``why``: ``silent`` for too long; its stream has ``ended``,
+    or was ``abandoned`` without an end.
+    """
+
+    tenant: str
+    group: str
+    stream: str
+    size: int
+    at: int
+    why: str
+
+
 @runtime_checkable
 class Forgetful(Protocol):
     """A judge with stores of its own may have this too."""
 
-    def forget(self, group: str, stream: str, size: int, state: State) -> None:
-        """A group instance was dropped (it fell silent, or its stream ended): delete its state.
+    def forget(self, gone: Gone, state: State) -> Sequence[Output]:
+        """A group instance was dropped: delete its state, and say what has to be said.
 
-        ``size`` is the length of its panes, ms. If data comes again, it begins anew.
+        If data comes again, it begins anew.
         """
         ...
 
@@ -98,10 +113,11 @@ class Publisher:
         window.revision, window.late = known.revision, late
         self._emit(it, kind, window, known.bands)
 
-    def forget(self, it: Instance) -> None:
-        """Tell the judge that an instance is dropped."""
+    def forget(self, it: Instance, at: int, why: str) -> None:
+        """Tell the judge that an instance is dropped; ``at`` and ``why``: see :class:`Gone`."""
         if isinstance(self._judge, Forgetful):
-            self._judge.forget(it.group, it.stream, it.size, self._state)
+            gone = Gone(it.tenant, it.group, it.stream, it.size, at, why)
+            self.outputs.extend(self._judge.forget(gone, self._state))
 
     def passed(self, tenant: str, stream: str, at: int) -> None:
         """Tell the judge how far a stream has come."""

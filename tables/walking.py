@@ -83,7 +83,7 @@ class Walk:
                     if it.wake <= edge:
                         self._step(it, edge)
                 line.reached = edge
-                self._drop([it for it in its if it.is_done], "silent")
+                self._drop([it for it in its if it.is_done], edge, "silent")
             else:
                 line.reached = line.target
             self._tell(owner, line.reached)
@@ -129,17 +129,17 @@ class Walk:
 
     def _finish(self, owner: StreamClock | Instance) -> None:
         """Forget a stream that has ended."""
-        self._drop(list(self._instances(owner)), "ended")
+        self._drop(list(self._instances(owner)), owner.line.reached, "ended")
         if isinstance(owner, StreamClock):
             self._clocks.pop(owner.key, None)
             self._tell(owner, END_OF_TIME)
 
-    def _drop(self, its: Sequence[Instance], reason: str) -> None:
+    def _drop(self, its: Sequence[Instance], at: int, reason: str) -> None:
         for it in its:
             if self._directory.get(it.key) is not it:
                 continue
             self._directory.drop(it)
-            self._publisher.forget(it)
+            self._publisher.forget(it, at, reason)
             self._counters.count("groups_dropped", reason, 1)
 
     def _tell(self, owner: StreamClock | Instance, at: int) -> None:
@@ -189,7 +189,7 @@ class Walk:
         for clock in list(self._clocks.values()):
             if clock.stream in {LIVE, ""} or now - clock.touched < ABANDONED:
                 continue
-            self._drop(list(self._instances(clock)), "abandoned")
+            self._drop(list(self._instances(clock)), clock.line.reached, "abandoned")
             self._directory.behind.pop(clock.key, None)
             del self._clocks[clock.key]
             self._tell(clock, END_OF_TIME)

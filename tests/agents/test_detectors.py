@@ -13,6 +13,7 @@ from ml import registry
 from models.config import WindowSpec, parse_series_config
 from models.errors import ConfigurationError
 from models.records import Value, Window
+from tables.publishing import Gone
 
 ROOT = Path(__file__).parents[2]
 RAW = tomllib.loads((ROOT / "config" / "series.toml").read_text())
@@ -160,7 +161,9 @@ class TestSpecialDays:
         held = spec.decode(spec.encode(state[DETECTORS][key]))
         assert held["holiday/plays"].dump() == state[DETECTORS][key]["holiday/plays"].dump()
 
-        RuleJudge(RuleBook([]), [TEN]).forget("demo|all{}", "live", TEN, state)
+        RuleJudge(RuleBook([]), [TEN]).forget(
+            Gone("demo", "demo|all{}", "live", TEN, 0, "silent"), state
+        )
         assert not any(state.values())
 
     def test_a_kind_of_day_that_is_configured_no_more_is_forgotten(self):

@@ -11,6 +11,7 @@ from ml.forecasting.slots import slots_of
 from models.config import load_series_config
 from models.records import Value, Window, decode_finding
 from models.series import format_key
+from tables.publishing import Gone
 from tests.alerts.timeline import ROOT
 
 SERIES = load_series_config(ROOT / "config" / "series.toml")
@@ -127,7 +128,7 @@ def test_a_revision_and_a_window_without_a_value_teach_nothing():
 def test_forgetting_a_group_forgets_its_forecasters():
     judge, state, _ = told(hours=1)
     assert state[FORECASTERS]
-    judge.forget(GROUP, "live", SIZE, state)
+    judge.forget(Gone("acme", GROUP, "live", SIZE, 60 * SIZE, "silent"), state)
     assert state[FORECASTERS] == {}
 
 

@@ -3,6 +3,7 @@
 import random
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from agents.judging import DETECTORS, JUDGE_STORES, RULES, RuleBook, RuleJudge
@@ -11,11 +12,13 @@ from models.config import load_series_config
 from models.evidence import Told, decode_testimony
 from models.records import REMARKABLE, Value, Window, decode_finding, decode_window, to_json
 from tables.publications import PUBLICATIONS, Publication
+from tables.publishing import Gone
 
 ROOT = Path(__file__).parents[2]
 SERIES = load_series_config(ROOT / "config" / "series.toml")
 RULE_LIST, _ = load_rules(ROOT / "config" / "rules.toml", SERIES)
 PANE, MINUTE, _HOUR = SERIES.windows
+DAY = 86_400_000
 GROUP = "demo|country_platform{country=FR,platform=ios}"
 
 
@@ -76,8 +79,36 @@ def test_forgetting_a_group_leaves_nothing():
     judge(window(PANE, 0, error_rate=0.3), PANE, state)
     assert state[DETECTORS]
     assert state[RULES]
-    judge.forget(GROUP, "live", PANE.size, state)
+    assert judge.forget(gone("silent"), state) == []  # what is pending has not been told
     assert not any(state.values())
+
+
+def gone(why, at=30_000):
+    return Gone("demo", GROUP, "live", PANE.size, at, why)
+
+
+@pytest.mark.parametrize(
+    ("why", "at", "reason"),
+    [
+        ("silent", 20_000 + DAY, "no data for 1 d, so it is not watched until data comes again"),
+        ("ended", 20_000, "the stream has ended"),
+        ("abandoned", 20_000, "the stream has ended"),
+    ],
+)
+def test_an_incident_ends_with_its_group(why, at, reason):
+    """Nobody would ever see it end: an alert that stays open for ever is not believed."""
+    judge, state = new_judge()
+    before = []
+    for start in (0, 10_000):
+        _, outputs = judge(window(PANE, start, error_rate=0.3), PANE, state)
+        before += [decode_finding(out.value) for out in outputs]
+    (out,) = judge.forget(gone(why, at), state)
+    finding = decode_finding(out.value)
+    assert (out.topic, finding.state, finding.at) == ("findings", "resolved", at)
+    assert (finding.incident, finding.revision) == (before[-1].incident, before[-1].revision + 1)
+    assert finding.reason == f"error rate of ios × FR: {reason}"
+    assert not any(state.values())
+    assert judge.forget(gone(why, at), state) == []
 
 
 def minutes(judge, state, values, start=0, measure="plays"):

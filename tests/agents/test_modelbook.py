@@ -14,6 +14,7 @@ from ml.served import RECENT, ServedDetector
 from models.config import WindowSpec
 from models.learning import Model, Rollback, Selector, ShadowReport, decode_learning, key_of
 from models.records import Value, Window, decode_finding, to_json
+from tables.publishing import Gone
 from tests.support.pipeline import Tally
 
 MINUTE = 60_000
@@ -271,7 +272,7 @@ def test_snapshots_are_daily_few_and_bounded_in_bytes(bed):
     assert len(kept.kept) == DAILY
     assert days == list(range(days[0], days[0] + DAILY))
     assert len(SNAPSHOTS.encode(kept)) < (DAILY + CHANGES) * 3_000
-    bed.judge.forget(GROUP, "live", MINUTE, bed.state)
+    bed.judge.forget(Gone("demo", GROUP, "live", MINUTE, bed.at, "silent"), bed.state)
     assert key not in bed.state[SNAPSHOTS.name]
 
 

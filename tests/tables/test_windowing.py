@@ -137,9 +137,10 @@ class ByCount:
         self.seen = []
         self.forgotten = []
 
-    def forget(self, group, stream, size, state):
+    def forget(self, gone, state):
         assert "instances" in state
-        self.forgotten.append((group, stream, size))
+        self.forgotten.append(gone)
+        return ["farewell"]
 
     def __call__(self, window, spec, state, previous):
         self.seen.append((spec.name, window.end, window.revision, previous))
@@ -191,8 +192,12 @@ def test_a_revision_is_judged_by_the_first_publications_band(crash):
 def test_the_judge_is_told_of_groups_that_are_dropped():
     judge = ByCount()
     line = closed(TENS, judge=judge)
-    line.plays(0, "a", stream="replay").watermark(0, stream="replay", ended=True).fold()
-    assert judge.forgotten == [(ALL, "replay", 10 * S)]
+    line.plays(0, "a", stream="replay").watermark(0, stream="replay", ended=True)
+    outputs = line.fold()
+    (gone,) = judge.forgotten
+    assert gone[:4] == ("acme", ALL, "replay", 10 * S)
+    assert gone.why == "ended"
+    assert "farewell" in outputs
 
 
 def test_only_what_was_judged_or_revised_is_remembered():
