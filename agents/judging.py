@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from agents import evidence, verdicts
+from agents import evidence, health, verdicts
 from agents.detectors import SPECIAL, DetectorChoice
 from agents.forecasting import FORECASTERS, Trained, Watched, outlooks
 from agents.modelbook import ModelBook
@@ -33,6 +33,7 @@ from models.flow import Counters, Output, State, StoreSpec
 from models.records import Value, Window
 from storage.series_rows import parse_group
 from tables.publishing import Gone
+from tables.watermarks import Held
 
 log = logging.getLogger("backbeat.models")
 
@@ -160,6 +161,10 @@ class RuleJudge:
     def passed(self, tenant: str, stream: str, at: int, partition: int) -> list[Output]:
         """All windows up to ``at`` were judged: what waits for that is told."""
         return [evidence.passed_output(tenant, stream, at, partition)]
+
+    def held(self, held: Held) -> list[Output]:
+        """A source partition holds windows back, or does so no more."""
+        return [health.held_output(held)]
 
     def forget(self, gone: Gone, state: State) -> list[Output]:
         """The group instance was dropped: so are its detectors and what its rules remember.

@@ -45,12 +45,16 @@ def format_duration(ms: int) -> str:
 
 
 class Time(msgspec.Struct, frozen=True):
-    """Clock rules of ingest; all in ms."""
+    """Clock rules of ingest; all in ms.
+
+    ``held``: how long nothing may be heard of a source partition of plays that others wait for.
+    """
 
     pane: int
     lateness: int
     idle: int
     future: int
+    held: int = 60_000
 
 
 class WindowSpec(msgspec.Struct, frozen=True):
@@ -154,7 +158,8 @@ def parse_series_config(raw: dict[str, Any]) -> SeriesConfig:
 
 
 def _build(raw: dict[str, Any]) -> SeriesConfig:
-    time = Time(**{k: parse_duration(raw["time"][k]) for k in Time.__struct_fields__})
+    said = [k for k in Time.__struct_fields__ if k in raw["time"]]
+    time = Time(**{k: parse_duration(raw["time"][k]) for k in said})
     windows = []
     for w in raw["windows"]:
         durations = {k: parse_duration(w[k]) for k in ("size", "slide", "grace", "retention")}

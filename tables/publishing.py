@@ -12,6 +12,7 @@ from tables.instances import Instance
 from tables.kinds import Kind
 from tables.parts import Evaluator, evaluate_metric, event_count
 from tables.publications import Publication
+from tables.watermarks import Held
 
 
 class Judge(Protocol):
@@ -81,6 +82,15 @@ class Watchful(Protocol):
         ...
 
 
+@runtime_checkable
+class Impatient(Protocol):
+    """A judge that wants to know what windows wait for may have this too."""
+
+    def held(self, held: Held) -> Sequence[Output]:
+        """A source partition holds a stream's windows back, or does so no more; what is to be written."""
+        ...
+
+
 class Publisher:
     """Collects the outputs of one fold. ``published`` counts windows, first or revised."""
 
@@ -123,6 +133,11 @@ class Publisher:
         """Tell the judge how far a stream has come."""
         if self._watcher is not None:
             self.outputs.extend(self._watcher.passed(tenant, stream, at, self._partition))
+
+    def held(self, held: Held) -> None:
+        """Tell the judge which source partition a stream waits for."""
+        if isinstance(self._judge, Impatient):
+            self.outputs.extend(self._judge.held(held))
 
     def _window(self, it: Instance, kind: Kind, end: int, parts: Mapping[str, Any]) -> Window:
         values = self._evaluate(parts) if it.is_plays else {"value": evaluate_metric(parts)}

@@ -7,6 +7,7 @@ tells; here what the partitions told is brought together.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,6 +17,9 @@ from models.records import LIVE, Watermark, to_msgpack
 
 NEVER = -(1 << 62)
 """The watermark of what nothing is known of."""
+
+QUIET = 30_000
+"""A pause between two words of a stream, ms, that is nobody's fault in particular."""
 
 END_OF_TIME = 1 << 62
 """The watermark of a stream that has ended; so is anything later."""
@@ -52,11 +56,28 @@ class Line:
 
 
 class Source(msgspec.Struct, array_like=True, gc=False):
-    """What one source partition last told about one stream."""
+    """What one source partition last told about one stream; ``heard``: when, by Kafka's time."""
 
     at: int
     idle: bool = False
     ended: bool = False
+    heard: int = 0
+
+
+class Held(NamedTuple):
+    """A source partition that holds a stream's watermark back, or (``over``) does so no more.
+
+    ``at`` is its own watermark, epoch ms (that of the stream's beginning where it never told one),
+    ``furthest`` the furthest of the others'; ``silent`` for how long nothing was heard of it, ms.
+    """
+
+    tenant: str
+    stream: str
+    source: int
+    at: int
+    furthest: int
+    silent: int
+    over: bool = False
 
 
 class StreamClock:
@@ -67,10 +88,15 @@ class StreamClock:
     furthest of them counts (silence moves idle clocks on). It never goes back: what an idle
     partition still brings behind it is late.
 
-    ``touched`` is the processing time of the last word about it.
+    ``touched`` is the processing time of the last word about it; ``begun`` the watermark of the first;
+    ``latest`` and ``run`` are Kafka times: of the last word, and since when none was long awaited.
+    ``held`` has the partitions that were found to hold it, with the watermark of each.
     """
 
-    __slots__ = ("combined", "furthest", "line", "sources", "stream", "tenant", "touched")
+    __slots__ = (
+        "begun", "combined", "furthest", "held", "latest", "line", "run", "sources", "stream",
+        "tenant", "touched",
+    )  # fmt: skip
 
     def __init__(self, tenant: str, stream: str, touched: int) -> None:
         self.tenant = tenant
@@ -80,15 +106,52 @@ class StreamClock:
         self.combined = NEVER
         self.furthest = NEVER
         self.line = Line()
+        self.begun = self.latest = self.run = NEVER
+        self.held: dict[int, int] = {}
 
-    def hear(self, mark: Watermark) -> None:
-        """Take in what a partition tells. Its own watermark never goes back while it goes on."""
+    def hear(self, mark: Watermark, heard: int) -> None:
+        """Take in what a partition tells, at this time of Kafka's. Its own watermark never goes back
+        while it goes on.
+        """
         ended = mark.ended or mark.at >= END_OF_TIME
         before = self.sources.get(mark.partition)
         at = mark.at if before is None or before.ended else max(mark.at, before.at)
-        self.sources[mark.partition] = Source(at, mark.idle, ended)
+        self.sources[mark.partition] = Source(at, mark.idle, ended, heard)
         if not ended:
             self.furthest = max(self.furthest, at)
+        if self.begun == NEVER:
+            self.begun = at
+        if heard - self.latest > QUIET:
+            self.run = heard
+        self.latest = max(self.latest, heard)
+
+    def look(self, partitions: int, idle: Collection[int], patience: int) -> list[Held]:
+        """Which partitions hold the live stream back since the last look, and which do no more.
+
+        One holds it that others are ahead of, and of which nothing was heard for ``patience`` ms while
+        they were: a pause of all, as when workers are started anew, is nobody's. Time is that of the
+        records that were heard, so who reads an old log finds what was so then.
+        """
+        if self.stream != LIVE:
+            return []
+        found = []
+        for partition in range(partitions):
+            source = self.sources.get(partition)
+            if source is None:
+                waits, at, heard = partition not in idle, self.begun, self.run
+            else:
+                waits, at, heard = not (source.idle or source.ended), source.at, source.heard
+            silent = self.latest - max(heard, self.run)
+            if partition in self.held:
+                if not waits or silent <= patience:
+                    found.append(self._held(partition, self.held.pop(partition), silent, over=True))
+            elif waits and silent > patience and at < self.furthest:
+                self.held[partition] = at
+                found.append(self._held(partition, at, silent))
+        return found
+
+    def _held(self, partition: int, at: int, silent: int, *, over: bool = False) -> Held:
+        return Held(self.tenant, self.stream, partition, at, self.furthest, silent, over)
 
     @property
     def key(self) -> str:
@@ -152,6 +215,10 @@ class _Saved(msgspec.Struct, array_like=True):
     target: int
     reached: int
     end: int | None
+    begun: int = NEVER
+    latest: int = NEVER
+    run: int = NEVER
+    held: dict[int, int] = {}
 
 
 _decode_saved = msgspec.msgpack.Decoder(_Saved).decode
@@ -162,7 +229,8 @@ def _encode(clock: StreamClock) -> bytes:
     return to_msgpack(
         _Saved(
             clock.tenant, clock.stream, clock.touched, clock.sources, clock.combined,
-            clock.furthest, line.target, line.reached, line.end,
+            clock.furthest, line.target, line.reached, line.end, clock.begun,
+            clock.latest, clock.run, clock.held,
         )
     )  # fmt: skip
 
@@ -176,6 +244,8 @@ def _decode(data: bytes) -> StreamClock:
     clock.sources = saved.sources
     clock.combined, clock.furthest = saved.combined, saved.furthest
     clock.line = Line(saved.target, saved.reached, saved.end)
+    clock.begun, clock.latest, clock.run = saved.begun, saved.latest, saved.run
+    clock.held = saved.held
     return clock
 
 

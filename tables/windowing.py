@@ -107,7 +107,7 @@ class _Fold:
         if isinstance(flow, Partial):
             self._partial(flow)
         elif flow.source == "plays":
-            self._plays_watermark(flow)
+            self._plays_watermark(flow, record.timestamp)
         else:
             self._metrics_watermark(flow)
 
@@ -159,9 +159,9 @@ class _Fold:
             clock = self.clocks[key] = StreamClock(tenant, stream, self.now)
         return clock
 
-    def _plays_watermark(self, mark: Watermark) -> None:
+    def _plays_watermark(self, mark: Watermark, heard: int) -> None:
         clock = self._clock(mark.tenant, mark.stream)
-        clock.hear(mark)
+        clock.hear(mark, heard)
         clock.touched = self.now
         self.clocks[clock.key] = clock
         if clock.key == WHOLE_PARTITIONS:
@@ -173,10 +173,16 @@ class _Fold:
     def _combine(self, clock: StreamClock) -> None:
         whole: StreamClock | None = self.clocks.get(WHOLE_PARTITIONS)
         idle = whole.idle_partitions if whole else ()
-        if clock.key == WHOLE_PARTITIONS or not clock.combine(self.config.sources["plays"], idle):
+        partitions, time = self.config.sources["plays"], self.config.series.time
+        if clock.key == WHOLE_PARTITIONS:
+            return
+        for held in clock.look(partitions, idle, time.held):
+            self.clocks[clock.key] = clock
+            self.publisher.held(held)
+        if not clock.combine(partitions, idle):
             return
         self.clocks[clock.key] = clock
-        pane = self.config.series.time.pane
+        pane = time.pane
         if clock.combined >= END_OF_TIME:
             self.walk.end(clock, pane)
         else:

@@ -284,7 +284,8 @@ RESULT_TOPICS = ("windows", "findings", "alerts", "notifications", "dead-letters
 class Results:
     """What a run published, in a form that two runs can be compared by.
 
-    ``windows``: every publication, by the window's id and the number of its revision.
+    ``windows``: every publication, by the window's id and the number of its revision. Left out is what
+    is said of the run and not of the input (kind ``health``).
     """
 
     windows: dict[tuple[str, int], Window]
@@ -300,13 +301,16 @@ class Results:
         windows = [decode_window(value) for value in values["windows"]]
         findings = [decode_finding(value) for value in values["findings"]]
         alerts = [decode_alert(value) for value in values["alerts"]]
+        told = [decode_notification(value) for value in values["notifications"]]
         letters = [decode_dead_letter(value) for value in values["dead-letters"]]
         lates = [decode_late(value) for value in values["late"]]
         return cls(
             windows={(w.id, w.revision): w for w in windows},
-            findings={(f.incident, f.at, f.state): f for f in findings},
-            alerts={(a.id, a.revision): _without(a, seen_at=0) for a in alerts},
-            notifications={decode_notification(v).id for v in values["notifications"]},
+            findings={(f.incident, f.at, f.state): f for f in findings if f.kind != "health"},
+            alerts={
+                (a.id, a.revision): _without(a, seen_at=0) for a in alerts if a.kind != "health"
+            },
+            notifications={n.id for n in told if n.alert.kind != "health"},
             dead={(d.topic, d.partition, d.offset, d.reason) for d in letters},
             late={(e.topic, e.partition, e.offset) for e in lates},
         )

@@ -15,7 +15,7 @@ def clock_of(*marks, partitions=2, whole=()):
     clock = StreamClock("acme", "live", 0)
     for source, at, *flag in marks:
         flags = dict.fromkeys(flag, True)
-        clock.hear(Watermark("acme", "live", "plays", source, at, **flags))
+        clock.hear(Watermark("acme", "live", "plays", source, at, **flags), at)
         clock.combine(partitions, whole)
     clock.combine(partitions, whole)
     return clock.combined
@@ -60,7 +60,7 @@ def test_it_never_goes_back_and_survives_a_crash(found, cut):
         if i == cut:
             clock = WATERMARKS.decode(WATERMARKS.encode(clock))
         flags = {flag: True} if flag else {}
-        clock.hear(Watermark("acme", "live", "plays", source, at, **flags))
+        clock.hear(Watermark("acme", "live", "plays", source, at, **flags), at)
         clock.combine(3, ())
         assert clock.combined >= seen
         seen = clock.combined
@@ -192,3 +192,84 @@ def test_an_abandoned_stream_is_forgotten_after_a_week():
     assert line.counts["groups_dropped", "abandoned"] == 1
     assert not [key for store in line.state.values() for key in store if "replay" in key]
     assert line.state["instances"]
+
+
+# -- who holds it back ------------------------------------------------------------------------------
+
+PATIENCE = M
+
+
+def words(*told, partitions=3, whole=(), stream="live", cut=None):
+    """What is found after each (source partition, Kafka time in s, watermark in s, flag)."""
+    clock, found = StreamClock("acme", stream, 0), []
+    for i, (source, heard, at, *flag) in enumerate(told):
+        mark = Watermark("acme", stream, "plays", source, at * S, **dict.fromkeys(flag, True))
+        clock.hear(mark, heard * S)
+        if i == cut:
+            clock = WATERMARKS.decode(WATERMARKS.encode(clock))
+        found += [(heard, h) for h in clock.look(partitions, whole, PATIENCE)]
+    return [(heard, h.source, h.at // S, h.over) for heard, h in found]
+
+
+def others(begin, end):
+    """Partitions 0 and 1 tell every ten seconds."""
+    return [(i, t, t) for t in range(begin, end, 10) for i in (0, 1)]
+
+
+@pytest.mark.parametrize("cut", [None, 3, 15, 20])
+def test_a_partition_that_is_silent_while_others_go_on_holds_them_until_it_speaks(cut):
+    found = words(*others(0, 20), (2, 20, 15), *others(20, 110), (2, 110, 40), cut=cut)
+    assert found == [(90, 2, 15, False), (110, 2, 15, True)]
+
+
+def test_one_that_nobody_has_ever_heard_of_holds_them_too():
+    assert words(*others(100, 190)) == [(170, 2, 100, False)]
+    assert words(*others(100, 190), whole={2}) == []
+
+
+@pytest.mark.parametrize("flag", ["idle", "ended"])
+def test_one_that_need_not_be_waited_for_does_not(flag):
+    assert words(*others(0, 20), (2, 20, 15, flag), *others(20, 110)) == []
+    told = (*others(0, 20), (2, 20, 15), *others(20, 100), (2, 100, 15, flag))
+    assert words(*told) == [(90, 2, 15, False), (100, 2, 15, True)]
+
+
+def test_a_pause_of_all_is_nobodys():
+    """Workers are started anew after an hour: one is back first, the others are not to blame."""
+    back = [(0, t, t - 3_500) for t in range(3_600, 3_650, 10)]
+    calm = [*others(0, 50), (2, 45, 45), *back, (1, 3_650, 150)]
+    assert words(*calm) == []
+    assert words(*calm, *others(3_660, 3_680)) == [(3_670, 2, 45, False)]
+
+
+def test_where_nobody_is_ahead_nobody_is_held():
+    assert words((1, 0, 10), (2, 0, 10), *[(0, t, 10) for t in range(0, 200, 10)]) == []
+
+
+def test_a_named_stream_may_have_partitions_that_nobody_feeds():
+    assert words(*others(0, 200), stream="replay") == []
+
+
+def test_the_judge_is_told_who_holds_windows_back():
+    class Judge:
+        def __init__(self):
+            self.told = []
+
+        def __call__(self, window, spec, state, previous):
+            return window, ()
+
+        def held(self, held):
+            self.told.append(held)
+            return ["told"]
+
+    judge = Judge()
+    line, outputs = Timeline(sources=3, judge=judge), []
+    for step in range(9):
+        line.now = T0 + step * 10 * S
+        for source in (0, 1):
+            line.watermark(step * 10 * S, source)
+        outputs += line.fold()
+    (held,) = judge.told
+    assert held[:3] == ("acme", "live", 2)
+    assert held.silent == 70 * S
+    assert outputs.count("told") == 1
