@@ -11,8 +11,9 @@ ROUNDS = 15
 GLANCE = 1_024
 """Points of the sample that the number of clusters is chosen on."""
 
-NEARLY = 0.015
-"""A silhouette within so much of the best is as good: fits differ by that from one try to the next."""
+NEARLY, ENOUGH = 0.03, 0.045
+"""A silhouette within so much of the best is as good: from one day's sample to the next they differ by
+that. A number of clusters that is there already may be within a little more."""
 
 
 def distances(points: Array, centres: Array) -> Array:
@@ -78,17 +79,23 @@ def worth(points: Array, centres: Array) -> float:
 
 
 def worths(points: Array, rng: np.random.Generator) -> dict[int, float]:
-    """The worth of each number of clusters: the best of three fits to at most ``GLANCE`` points."""
+    """The worth of each number of clusters: that of the cheapest of three fits to at most ``GLANCE``.
+
+    Not the worthiest of them: a fit that is caught in a dear optimum may part its points well, and
+    as it is not the one that would be taken, it says nothing.
+    """
     if len(points) > GLANCE:
         points = points[rng.permutation(len(points))[:GLANCE]]
     most = min(MOST, len(points) - 1)
-    return {
-        k: max(worth(points, fit(points, k, rng, 1)[0]) for _ in range(3))
-        for k in range(LEAST, most + 1)
-    }
+    return {k: worth(points, fit(points, k, rng, 3)[0]) for k in range(LEAST, most + 1)}
 
 
 def fewest(worths: dict[int, float]) -> int:
     """The least number of clusters that is worth as much as the best one, but for ``NEARLY``."""
     best = max(worths.values())
     return min(k for k, found in worths.items() if found >= best - NEARLY)
+
+
+def is_enough(worths: dict[int, float], present: int) -> bool:
+    """Whether the number of clusters that there is need not be changed."""
+    return worths[present] >= max(worths.values()) - ENOUGH

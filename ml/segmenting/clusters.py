@@ -107,7 +107,7 @@ class OnlineKMeans(_Estimator):
         self.seed = seed
         self._counts = np.zeros(0)
         self._reviews = 0
-        self._favoured = 0
+        self._unwanted = 0
 
     def learn(self, vector: Array) -> None:
         """Move the nearest centre towards a vector; nothing before the first review."""
@@ -132,32 +132,31 @@ class OnlineKMeans(_Estimator):
         return True
 
     def _number(self, points: Array, rng: np.random.Generator) -> int:
-        """How many clusters there are to be: another number when two reviews in a row want it."""
+        """How many clusters there are to be: another number when two reviews in a row want one."""
         if self.k:
             return min(self.k, len(points))
-        worths = choice.worths(points, rng)
-        best, present = choice.fewest(worths), len(self.centres)
+        worths, present = choice.worths(points, rng), len(self.centres)
         if present not in worths:
-            return best
-        if best in {present, self._favoured}:
-            self._favoured = 0
-            return best
-        self._favoured = best
-        return present
+            return choice.fewest(worths)
+        self._unwanted = 0 if choice.is_enough(worths, present) else self._unwanted + 1
+        if self._unwanted < 2:
+            return present
+        self._unwanted = 0
+        return choice.fewest(worths)
 
     def dump(self) -> list[Any]:
         """The state as plain values."""
         return [
-            self.name, self.k, self.seed, self._reviews, self._favoured, list(self.centres.shape),
+            self.name, self.k, self.seed, self._reviews, self._unwanted, list(self.centres.shape),
             self.centres.tobytes(), self._counts.tobytes(),
         ]  # fmt: skip
 
     @classmethod
     def load(cls, state: list[Any]) -> OnlineKMeans:
         """The clusterer that was dumped."""
-        _, k, seed, reviews, favoured, shape, centres, counts = state
+        _, k, seed, reviews, unwanted, shape, centres, counts = state
         made = cls(int(k), int(seed))
-        made._reviews, made._favoured = int(reviews), int(favoured)
+        made._reviews, made._unwanted = int(reviews), min(int(unwanted), 1)
         made.centres = read_array(centres, (int(shape[0]), int(shape[1])))
         made._counts = read_array(counts, (int(shape[0]),))
         return made

@@ -229,3 +229,30 @@ def test_a_worse_parting_is_worth_less():
     worths = [choice.worth(points, right), choice.worth(points, right[:2] + 1.0)]
 
     assert all(a > b for a, b in pairwise(worths))
+
+
+def test_a_number_of_clusters_that_is_not_enough_is_left_after_two_reviews():
+    """Whatever others are wanted: before, two reviews had to want the same one, and seldom did."""
+    online = OnlineKMeans()
+    online.review(blobs(600, 2))
+    assert len(online.centres) == 2
+    online.review(blobs(600, 6))
+    assert len(online.centres) == 2
+    online.review(blobs(600, 8))
+    assert len(online.centres) > 6
+
+
+def test_a_number_that_is_nearly_the_best_is_kept():
+    worths = {5: 0.360, 6: 0.375, 7: 0.400}
+    assert choice.fewest(worths) == 6
+    assert choice.is_enough(worths, 5)
+    assert not choice.is_enough(worths | {7: 0.406}, 5)
+
+
+def test_the_worth_of_a_number_is_that_of_its_cheapest_fit(monkeypatch):
+    """A dear fit that parts well is not the one that would be taken."""
+    fits = iter([(np.zeros((2, 2)), 9.0), (np.ones((2, 2)), 5.0), (np.zeros((2, 2)), 8.0)] * 9)
+    monkeypatch.setattr(choice, "settle", lambda *_: next(fits))
+    monkeypatch.setattr(choice, "worth", lambda _, centres: 0.9 - 0.4 * centres[0, 0])
+    found = choice.worths(np.random.default_rng(1).normal(0, 1, (50, 2)), np.random.default_rng(2))
+    assert set(found.values()) == {0.5}
