@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import tomllib
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from models.config import load_series_config
-from storage.protocols import AlertFilter
-from storage.sqlite_queries import SqliteQueries
+from tests.support.api_process import ApiProcess
 from tests.support.hosts import BEGIN, end_markers, records
 from tests.support.pipeline import RESULT_TOPICS, Pipeline, Results, Schedule, shipped_steps
 from tests.support.same import assert_same
@@ -88,28 +87,27 @@ def test_a_worker_judges_together_what_the_folds_do_and_stores_it(
 
         worker.wait(is_done, 120, "the last window of both hosts")
         assert_same(read(any_broker, prefix), expected)
-        worker.wait(lambda: asyncio.run(stored(database, series)), 60, "the alert in the store")
-    alert, value = asyncio.run(stored(database, series))
-    assert alert.contributions["requests"] > 0.5
-    assert alert.reason.startswith("cpu, memory and requests of db-1 ")
-    assert value > 4
+        with ApiProcess(tmp_path, **env) as api:
+            api.wait_live()
+            worker.wait(lambda: served(api), 60, "the alert over HTTP")
+            (alert,) = served(api)
+            series = quote("demo|joint:host_health{host=db-1}", safe="")
+            span = "from=2026-01-01T00:00:00Z&to=2026-01-01T03:00:00Z"
+            found = api.get(f"/api/v1/series/{series}/windows?stream=replay&size=detect&{span}")
+    assert (alert["kind"], alert["state"]) == ("joint", "resolved")
+    assert alert["reason"].startswith("cpu, memory and requests of db-1 go together again: ")
+    assert alert["contributions"]["requests"] > 0.5
+    points = found["points"]
+    assert [p["learning"] for p in points] == [n < 100 for n in range(len(points))]
+    assert max(p["value"] or 0 for p in points) == pytest.approx(alert["peak"])
+
+
+def served(api: ApiProcess) -> list[dict[str, Any]]:
+    """The incidents of the replay that are over."""
+    found = api.get("/api/v1/alerts?stream=replay")["items"]
+    return [alert for alert in found if alert["state"] == "resolved"]
 
 
 def read(broker, prefix: str) -> Results:
     values = {topic: values_of(broker.bootstrap, prefix + topic) for topic in RESULT_TOPICS}
     return of_the_joint(Results.of(values))
-
-
-async def stored(database: Path, series: Path):
-    """The stored alert once it is over, and the largest surprise stored; None before."""
-    if not database.exists():
-        return None
-    queries = SqliteQueries(database, load_series_config(series))
-    try:
-        found, _ = await queries.alerts("demo", AlertFilter(), 10, None)
-        if [(a.kind, a.state) for a in found if a.kind == "joint"] != [("joint", "resolved")]:
-            return None
-        alert = next(a for a in found if a.kind == "joint")
-        return alert, alert.peak
-    finally:
-        await queries.close()
