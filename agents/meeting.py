@@ -116,7 +116,7 @@ JOINT_STORES = (CLOCKS, WAITING, ENTITIES)
 
 @dataclass(frozen=True, slots=True)
 class MeetingConfig:
-    """``sources``: partitions of ``metrics``; ``limit``: things per tenant and stream."""
+    """``sources``: partitions of ``metrics``; ``limit``: things per tenant, stream and joint."""
 
     joints: Sequence[JointSpec]
     sources: int
@@ -127,7 +127,8 @@ class MeetingConfig:
 
 class Meeting:
     """The meeting in one batch of the step. Counts ``joint`` {late, crowded, over_limit: samples;
-    silent, reconfigured: things that begin anew}.
+    silent: things that begin anew; reconfigured: those whose metrics changed, and samples of tables
+    that are gone}.
     """
 
     def __init__(self, state: State, now: int, config: MeetingConfig) -> None:
@@ -137,6 +138,7 @@ class Meeting:
         self._joints = {joint.series: joint for joint in config.joints}
         self._now = now
         self._config = config
+        self._full: dict[tuple[str, str], int] = {}
 
     def take(self, told: Sampled | Watermark) -> list[Output]:
         """Take in what a source partition tells, and judge what nobody is waited for any more."""
@@ -271,18 +273,35 @@ class Meeting:
         if found is not None and end - found.last > FORGOTTEN:
             self._count("silent", 1)
             found = None
-        elif found is None and len(self._things(clock)) >= self._config.limit:
-            self._drop_silent(clock, end)
-            if len(self._things(clock)) >= self._config.limit:
-                return None
+        elif found is None and not self._has_room(clock, joint, end):
+            return None
         return found or Entity(JointDetector(joint.metrics), {}, end)
 
-    def _things(self, clock: StreamClock) -> list[str]:
+    def _has_room(self, clock: StreamClock, joint: JointSpec, end: int) -> bool:
+        """Whether one more thing of a joint can be kept at this window, silent ones being forgotten.
+
+        Each joint has its own room, for joints of different ``wait`` come in an order that depends
+        on batches.
+        """
+        place = clock.key, joint.name
+        if self._full.get(place) == end:
+            return False
+        if self._number(clock, joint) < self._config.limit:
+            return True
+        self._drop_silent(clock, end)
+        if self._number(clock, joint) < self._config.limit:
+            return True
+        self._full[place] = end
+        return False
+
+    def _number(self, clock: StreamClock, joint: JointSpec) -> int:
         prefix = _key(clock, "")
-        return [key for key in self._entities if key.startswith(prefix)]
+        mine = (key.removeprefix(prefix) for key in self._entities if key.startswith(prefix))
+        return sum(parse_group(group).name == joint.series for group in mine)
 
     def _drop_silent(self, clock: StreamClock, at: int) -> None:
-        for key in self._things(clock):
+        prefix = _key(clock, "")
+        for key in [key for key in self._entities if key.startswith(prefix)]:
             if at - self._entities[key].last > FORGOTTEN:
                 del self._entities[key]
                 self._count("silent", 1)

@@ -3,8 +3,8 @@
 plays, metrics -> ingest -> partials -> windows -> windows, evidence, findings
                   ingest -> features -> segments -> segments, segment-descriptions, metrics
 evidence -> attribution -> findings
-metrics -> ingest -> evidence -> attribution -> windows, findings (what is judged together)
                   ingest -> features -> segments -> segments, metrics
+metrics -> ingest -> evidence -> attribution -> windows, findings (what is judged together)
 findings -> alerts -> alerts, notifications -> notify -> deliveries
 windows, findings, alerts, deliveries -> sinks
 """

@@ -85,8 +85,8 @@ class Measure(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Bounds per tenant on how many group instances and metric series are kept, and, per stream, on how
-    many things several metrics of which are judged together.
+    """Bounds per tenant on how many group instances and metric series are kept, and, per stream and
+    joint, on how many things are judged.
     """
 
     groups_per_tenant: int

@@ -210,6 +210,25 @@ def test_things_are_bounded_a_tenant_by_who_was_there_first_in_event_time():
         assert step.counted == {"joint over_limit": 2}
 
 
+def test_joints_that_wait_differently_do_not_take_each_others_room():
+    """The slower one's windows are judged between the other's or after, as batches have it."""
+    slow = replace_joint(name="slow", wait=5 * MINUTE)
+    step = Step(limit=1)
+    meeting = replace(step.config.meeting, joints=(JOINT, slow))
+    step.config = replace(step.config, meeting=meeting)
+    for minute, host in ((0, "a"), (1, "b")):
+        told = sampled(minute, host, cpu=1, memory=2)
+        other = [Reading(r.group.replace("health", "slow"), r.metric, r.end, r.moments)
+                 for r in told.readings]  # fmt: skip
+        step.take(told, Sampled("acme", "live", 0, tuple(other)))
+    step.take(*mark(3))
+    step.take(*mark(9))
+    assert [(w.group, w.start) for w in step.windows] == [
+        ("acme|metric:joint:health{host=a}", T0), ("acme|metric:joint:slow{host=a}", T0),
+    ]  # fmt: skip
+    assert step.counted == {"joint over_limit": 4}
+
+
 def test_what_was_silent_for_a_week_begins_anew_and_makes_room():
     step = Step(limit=1)
     taught(step, 110)
