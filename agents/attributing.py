@@ -14,13 +14,14 @@ from dataclasses import dataclass
 import msgspec
 
 from agents import stories, verdicts
+from agents.meeting import JOINT_STORES, Meeting, MeetingConfig
 from agents.stories import Story
 from ml.attribution import Tags
 from models.decoding import dead_letter
 from models.events import Rejected
-from models.evidence import Evidence, Passed, Row, Told, decode_testimony
+from models.evidence import Evidence, Passed, Row, Sampled, Told, decode_testimony
 from models.flow import Batch, Counters, Output, State, struct_store
-from models.records import Finding
+from models.records import Finding, Watermark
 from tables.watermarks import END_OF_TIME, NEVER
 
 
@@ -52,23 +53,30 @@ class Held(msgspec.Struct, array_like=True):
 HELD = struct_store("held", Held)
 STORIES = struct_store("stories", list[Story])
 ATTRIBUTION_STORES = (HELD, STORIES)
+EVIDENCE_STORES = (*ATTRIBUTION_STORES, *JOINT_STORES)
+"""What the whole fold keeps: of slices, and of metrics that are judged together."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttributionConfig:
-    """``partitions``: how many source partitions the windows step has."""
+    """``partitions``: how many source partitions the windows step has. ``meeting``: what is judged
+    together of metrics; None: nothing.
+    """
 
     partitions: int
     counters: Counters
+    meeting: MeetingConfig | None = None
 
 
 def fold_evidence(batch: Batch, state: State, now: int, config: AttributionConfig) -> list[Output]:
-    """Findings of rules that attribute, each with its cause or the incident that speaks for it.
+    """Findings of rules that attribute, each with its cause or the incident that speaks for it; and
+    windows and findings of metrics that are judged together (:mod:`agents.meeting`).
 
     Counts ``evidence`` {undecodable, explained: nobody is told of it}; what cannot be read goes to ``dead-letters``.
     """
     outputs: list[Output] = []
     held: MutableMapping[str, Held] = state[HELD.name]
+    meeting = Meeting(state, now, config.meeting) if config.meeting is not None else None
     for record in batch.records:
         try:
             it = decode_testimony(record.value or b"")
@@ -76,6 +84,9 @@ def fold_evidence(batch: Batch, state: State, now: int, config: AttributionConfi
             rejected = Rejected("undecodable_evidence", str(exc)[:500])
             outputs.append(dead_letter(record, batch.source, batch.partition, rejected, now))
             config.counters.count("evidence", "undecodable", 1)
+            continue
+        if isinstance(it, Sampled | Watermark):
+            outputs += meeting.take(it, record.timestamp) if meeting is not None else ()
             continue
         key = f"{it.tenant}:{it.stream}"
         waiting = held.get(key) or Held({}, {}, {})

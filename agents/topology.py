@@ -4,6 +4,7 @@ plays, metrics -> ingest -> partials -> windows -> windows, evidence, findings
                   ingest -> features -> segments -> segments, segment-descriptions, metrics
 evidence -> attribution -> findings
                   ingest -> features -> segments -> segments, metrics
+metrics -> ingest -> evidence -> attribution -> windows, findings (what is judged together)
 findings -> alerts -> alerts, notifications -> notify -> deliveries
 windows, findings, alerts, deliveries -> sinks
 """
@@ -18,11 +19,12 @@ from agents.attributing import AttributionConfig
 from agents.detectors import DetectorChoice
 from agents.journal import Journal
 from agents.judging import Models, RuleBook, RuleJudge
+from agents.meeting import MeetingConfig
 from alerts.delivery import Backoff
 from alerts.incidents import IncidentConfig
 from alerts.receivers import Receiver as Sender
 from alerts.receivers.webhook import WebhookReceiver
-from alerts.rules import Receiver, Rule, load_rules, rule_from_json
+from alerts.rules import Receiver, load_rules, rule_from_json
 from engine import EngineApp
 from models.config import SeriesConfig, load_series_config
 from models.learning import decode_learning
@@ -53,6 +55,8 @@ def create_app(settings: Settings) -> EngineApp:
     app = EngineApp(settings, topics=topics, logging_config=logging_config(settings))
     count = app.engine.metrics
     journal = Journal(count)
+    judges = {"windows", "alerts"} & set(settings.roles)
+    book = RuleBook(rules, app.global_store("rules", rule_from_json) if judges else None)
     sources = {"plays": settings.partitions, "metrics": settings.partitions}
     if "ingest" in settings.roles:
         ingest.declare(
@@ -71,11 +75,13 @@ def create_app(settings: Settings) -> EngineApp:
         windows.declare(
             app,
             WindowsConfig(series=series, sources=sources, counters=count, budget=WINDOWS_AT_ONCE),
-            create_judge(app, series, rules),
+            create_judge(app, series, book),
             journal,
         )
     if "alerts" in settings.roles:
-        attribution.declare(app, AttributionConfig(settings.partitions, count), journal)
+        limit = series.limits.entities_per_tenant
+        meeting = MeetingConfig(series.joints, settings.partitions, limit, book, count)
+        attribution.declare(app, AttributionConfig(settings.partitions, count, meeting), journal)
         alerts.declare(app, IncidentConfig(receivers=receivers, counters=count), journal)
     if "segments" in settings.roles:
         segments.declare(app, count, journal)
@@ -87,9 +93,8 @@ def create_app(settings: Settings) -> EngineApp:
     return app
 
 
-def create_judge(app: EngineApp, series: SeriesConfig, rules: Sequence[Rule]) -> RuleJudge:
-    """The judge of windows: by the configuration, overruled by saved rules and models in force."""
-    book = RuleBook(rules, app.global_store("rules", rule_from_json))
+def create_judge(app: EngineApp, series: SeriesConfig, book: RuleBook) -> RuleJudge:
+    """The judge of windows: by the rules and the configuration, overruled by models in force."""
     choice = DetectorChoice(series.detectors, series.calendar)
     records = app.global_store("models", decode_learning)
     models = Models(records, app.engine.metrics, choice)

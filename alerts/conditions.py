@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from msgspec.structs import replace
 
 from alerts import wording
+from alerts.grammar import SURPRISES
 from alerts.rules import Rule
 from alerts.rulestate import Incident, RuleState, Seen, incident_id, remembered
 from alerts.symptoms import has_spoken, is_silent, shape_holds, with_symptoms
@@ -217,7 +218,7 @@ def _follow(at: _At, state: RuleState, incident: Incident, breach: bool | None) 
 def _breaching(at: _At, incident: Incident) -> Incident:
     """The incident with one more breaching window."""
     value, peak, score = at.value, incident.peak, incident.peak_score
-    if at.rule.kind == "anomaly":
+    if at.rule.kind in SURPRISES:
         is_worse = score is None or (value.score or 0.0) > score
     else:
         is_worse = _is_worse(at.rule, value.value, peak)

@@ -17,15 +17,18 @@ Direction = Literal["any", "up", "down"]
 FORMS = (
     "`<measure> <op> <number> [for <duration>]`, "
     '`anomaly(<measure>) >= <score> [up|down] [shape "<shape>"] [for <duration>]`, '
-    "`absent(<measure>) for <duration>` or "
+    "`absent(<measure>) for <duration>`, `joint(<name>) >= <score> [for <duration>]` or "
     "`forecast(<measure>) >= <limit> within <duration> [with <percent>%] [for <duration>]` (or <=), "
     "with op one of > >= < <="
 )
+SURPRISES = frozenset({"anomaly", "joint"})
+"""Kinds of conditions that ask for a surprise, which has no upper limit and is never wanted small."""
+
 LIKELY = 50.0
 """Percent that a forecast must reach where a rule does not say: more likely than not."""
 
 _WHEN = re.compile(
-    r"""\s* (?: (?P<kind>anomaly|forecast)\( \s* (?P<subject>\w+) \s* \) | (?P<measure>\w+) )
+    r"""\s* (?: (?P<kind>anomaly|forecast|joint)\( \s* (?P<subject>\w+) \s* \) | (?P<measure>\w+) )
         \s* (?P<op>>=|<=|>|<)
         \s* (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
         (?: \s+ (?P<direction>up|down) )?
@@ -50,7 +53,7 @@ class Condition(msgspec.Struct, frozen=True):
     both are 0 otherwise.
     """
 
-    kind: Literal["threshold", "anomaly", "absence", "forecast"]
+    kind: Literal["threshold", "anomaly", "absence", "forecast", "joint"]
     measure: str
     op: Operator
     threshold: float
@@ -90,7 +93,7 @@ def parse_when(text: str) -> Condition:
     kind = match["kind"] or "threshold"
     _check_form(text, kind, match)
     threshold = float(match["number"])
-    if kind == "anomaly" and threshold <= 0:
+    if kind in SURPRISES and threshold <= 0:
         msg = f"when {text!r}: the score must be above 0, which every window reaches"
         raise ConfigurationError(msg)
     if match["shape"]:
@@ -115,8 +118,8 @@ def parse_when(text: str) -> Condition:
 
 def _check_form(text: str, kind: str, match: re.Match[str]) -> None:
     """What each kind may be asked."""
-    if kind == "anomaly" and match["op"] != ">=":
-        msg = f"when {text!r}: a surprise can only be asked to be large: anomaly(...) >= <score>"
+    if kind in SURPRISES and match["op"] != ">=":
+        msg = f"when {text!r}: a surprise can only be asked to be large: {kind}(...) >= <score>"
         raise ConfigurationError(msg)
     if kind != "anomaly" and match["direction"]:
         msg = f"when {text!r}: only anomaly(...) has a direction; {match['op']} says it already"

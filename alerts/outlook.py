@@ -1,4 +1,4 @@
-"""A value and what is expected of it: what the conditions of forecast rules look at."""
+"""Values and what is known beside them: what the conditions of forecast and joint rules look at."""
 
 from __future__ import annotations
 
@@ -14,3 +14,9 @@ class Outlook(Value, omit_defaults=True, gc=False):
     """
 
     ahead: int | None = None
+
+
+class Together(Value, omit_defaults=True, gc=False):
+    """The surprise of several metrics of one thing; ``missing`` are those without a value."""
+
+    missing: tuple[str, ...] = ()

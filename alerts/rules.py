@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from alerts.grammar import Direction, Operator, parse_when
-from models.config import SeriesConfig, WindowSpec, parse_duration
+from alerts.grammar import Condition, Direction, Operator, parse_when
+from models.config import JointSpec, SeriesConfig, WindowSpec, format_duration, parse_duration
 from models.errors import ConfigurationError, StateError
 from models.records import LIVE
 
@@ -26,7 +26,8 @@ PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 METRIC_MEASURE = "value"
 _ADDITIVE = frozenset({"count", "ratio", "mean"})
-_WEIGHTED = frozenset({"ratio", "mean", "quantile", METRIC_MEASURE})
+JOINT = "joint"
+_WEIGHTED = frozenset({"ratio", "mean", "quantile", METRIC_MEASURE, JOINT})
 
 
 class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -38,10 +39,12 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     ``reopen`` None means *auto*: growing with the stream's age. ``tenant`` empty: for all.
     ``shape`` is the only one the rule wants of a surprise, empty for any.
     ``attribute``: its findings wait for the other slices, and one speaks for those it explains.
+    ``metrics`` are what a joint rule's ``measure`` (a ``[[joint]]`` table's name) is made of; its
+    weight is how many of them have a value.
     """
 
     id: str
-    kind: Literal["threshold", "anomaly", "absence", "forecast"]
+    kind: Literal["threshold", "anomaly", "absence", "forecast", "joint"]
     measure: str
     measure_kind: str
     unit: str
@@ -65,6 +68,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     within: int = 0
     probability: float = 0.0
     attribute: bool = False
+    metrics: tuple[str, ...] = ()
 
     @property
     def is_weighted(self) -> bool:
@@ -88,8 +92,8 @@ class _RuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     id: str
     when: str
-    window: str
     severity: Literal["page", "ticket", "info"]
+    window: str = ""
     group: list[str] | None = None
     metric: str | None = None
     match: dict[str, str] = {}
@@ -200,7 +204,8 @@ def _build(source: _RuleSource, series: SeriesConfig, tenant: str) -> Rule:
         raise ConfigurationError(
             "absent(...) is for plays: a metric that falls silent has no windows any more"
         )
-    kind, unit = _measure(source, condition.measure, series)
+    joint = _joint(source, condition, series)
+    kind, unit = (JOINT, "deviations") if joint else _measure(source, condition.measure, series)
     return Rule(
         id=source.id,
         kind=condition.kind,
@@ -211,7 +216,7 @@ def _build(source: _RuleSource, series: SeriesConfig, tenant: str) -> Rule:
         threshold=condition.threshold,
         direction=condition.direction,
         hold=condition.hold,
-        size=_window(source, condition.kind, series),
+        size=joint.window if joint else _window(source, condition.kind, series),
         severity=source.severity,
         tenant=tenant,
         tags=tuple(source.group) if source.group is not None else None,
@@ -225,8 +230,33 @@ def _build(source: _RuleSource, series: SeriesConfig, tenant: str) -> Rule:
         shape=condition.shape,
         within=condition.within,
         probability=condition.probability,
-        attribute=_attribute(source, condition.kind, kind, series),
+        attribute=not joint and _attribute(source, condition.kind, kind, series),
+        metrics=joint.metrics if joint else (),
     )
+
+
+def _joint(source: _RuleSource, condition: Condition, series: SeriesConfig) -> JointSpec | None:
+    """The table that a joint rule asks for, after checking what else it asks; None for another rule."""
+    if condition.kind != "joint":
+        return None
+    name, tables = condition.measure, {joint.name: joint for joint in series.joints}
+    if name not in tables:
+        msg = f"joint {name!r} is no [[joint]] table of series.toml; {_instead(name, list(tables))}"
+        raise ConfigurationError(msg)
+    if source.group is not None or source.metric is not None:
+        msg = f"joint({name}) has its metrics in series.toml; leave out `group` and `metric`"
+        raise ConfigurationError(msg)
+    window = format_duration(tables[name].window)
+    if source.window and parse_duration(source.window) != tables[name].window:
+        msg = f"window {source.window!r}: joint {name!r} is judged in {window}; leave it out"
+        raise ConfigurationError(msg)
+    if source.attribute:
+        raise ConfigurationError("attribute is for plays; metrics judged together have no slices")
+    tags = tables[name].tags
+    if tags is not None and (unknown := source.match.keys() - set(tags)):
+        msg = f"match has {sorted(unknown)}; things of joint {name!r} have the tags {sorted(tags)}"
+        raise ConfigurationError(msg)
+    return tables[name]
 
 
 def _measure(source: _RuleSource, measure: str, series: SeriesConfig) -> tuple[str, str]:
@@ -256,6 +286,9 @@ def _measure(source: _RuleSource, measure: str, series: SeriesConfig) -> tuple[s
 
 
 def _window(source: _RuleSource, kind: str, series: SeriesConfig) -> int | None:
+    if not source.window:
+        msg = f"lacks a `window`; {_windows(series.windows)}"
+        raise ConfigurationError(msg)
     if source.window == PANE:
         if source.metric is None:
             msg = f"window {PANE!r} is for metrics; {_windows(series.windows)}"

@@ -22,8 +22,11 @@ class RuleIndex:
         self._metrics: list[Rule] = []
         self._attributed: dict[tuple[str, int], dict[str, str]] = {}
         self._known: dict[tuple[str, int, int], tuple[Rule, ...]] = {}
+        self._joint: dict[str, list[Rule]] = {}
         for rule in self.rules:
-            if rule.tags is None:
+            if rule.kind == "joint":
+                self._joint.setdefault(rule.measure, []).append(rule)
+            elif rule.tags is None:
                 self._metrics.append(rule)
             elif rule.size is not None:
                 self._plays.setdefault((group_name(rule.tags), rule.size), []).append(rule)
@@ -37,6 +40,14 @@ class RuleIndex:
                 self._known.clear()
             known = self._known[asked] = self._select(window)
         return known
+
+    def joint(self, name: str, group: str) -> tuple[Rule, ...]:
+        """The rules that look at a thing whose metrics are judged together, by its group key."""
+        asked = self._joint.get(name)
+        if not asked:
+            return ()
+        key = parse_key(group)
+        return tuple(rule for rule in asked if _matches(rule, key))
 
     def attributed(self, tenant: str, size: int) -> dict[str, str]:
         """The measures that rules attribute in a tenant's windows of this size, with their kinds."""

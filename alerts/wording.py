@@ -6,9 +6,9 @@ Separate so that the wording can change, and be read by its golden file, without
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from alerts.outlook import Outlook
+from alerts.outlook import Outlook, Together
 from alerts.rules import PLACEHOLDER, Rule
 from models.records import Value
 
@@ -48,6 +48,8 @@ def breach_reason(rule: Rule, subject: str, value: Value, lasted: int) -> str:
     if rule.kind == "forecast":
         return _ahead(rule, subject, value)
     duration = f", for {duration_text(lasted)}" if lasted else ""
+    if rule.kind == "joint":
+        return f"{_apart(subject, value)}{duration}{_without(value)}"
     if rule.kind == "absence":
         return f"{subject}: nothing{duration.removeprefix(',')}, after there was something"
     symptoms = symptoms_text(value)
@@ -58,6 +60,10 @@ def breach_reason(rule: Rule, subject: str, value: Value, lasted: int) -> str:
 def resolved_reason(rule: Rule, subject: str, value: Value, quiet: int, peak: float | None) -> str:
     """Why an alert has ended: the value now, for how long it has been normal (ms), the worst."""
     norm = _calm(rule, value)
+    if rule.kind == "joint":
+        worst = f"; it was {number(rule, peak, unit=False)} at worst" if peak is not None else ""
+        now = f"{subject} go together again: {_surprise(value)}, for {duration_text(quiet)}"
+        return f"{now}{worst}{_without(value)}"
     if rule.kind == "absence":
         return f"{_is(rule, subject, value)}: there is something again, for {duration_text(quiet)}"
     worst = f"; it was {number(rule, peak)} at worst" if peak is not None else ""
@@ -90,10 +96,13 @@ def subject_text(rule: Rule, name: str, tags: Mapping[str, str]) -> str:
     """What it is about: ``start-up p95 of ios × FR``.
 
     The group's tags come in the order the rule was written in; a metric's by their names.
-    ``name`` is the series' (a metric's own name; a measure's otherwise).
+    ``name`` is the series' (a metric's own name; a measure's otherwise). Of a joint rule it is the
+    metrics: ``cpu, memory and requests of db-1``.
     """
     order = sorted(tags) if rule.tags is None else [t for t in rule.tags if t in tags]
     label = _NAMES.get(name, name if rule.tags is None else name.replace("_", " "))
+    if rule.metrics:
+        label = listed(rule.metrics)
     where = " × ".join(tags[t] for t in order)
     return f"{label} of {where}" if where else label
 
@@ -125,6 +134,11 @@ def summary_text(rule: Rule, subject: str, tags: Mapping[str, str]) -> str:
 def measure_name(name: str) -> str:
     """A measure as people call it: ``error rate``, ``start-up p95``."""
     return _NAMES.get(name, name.replace("_", " "))
+
+
+def listed(names: Sequence[str]) -> str:
+    """``cpu``, ``cpu and memory``, ``cpu, memory and requests``."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def percent(share: float, *, signed: bool = False) -> str:
@@ -178,6 +192,27 @@ def _norm(rule: Rule, value: Value) -> str:
     if value.low <= value.value <= value.high:
         return f"within {band} but unusual for its time or course"
     return f"expected {band}"
+
+
+def _apart(subject: str, value: Value) -> str:
+    """``cpu and requests of db-1 do not go together as they did: …, mostly requests (71 %)``."""
+    told = f"{subject} do not go together as they did: {_surprise(value)}"
+    shares = list(value.contributions.items())
+    for count in range(1, len(shares) + 1):
+        if sum(share for _, share in shares[:count]) >= _MOST:
+            parts = [f"{name} ({percent(share)})" for name, share in shares[:count]]
+            return f"{told}, mostly {listed(parts)}"
+    return told
+
+
+def _surprise(value: Value) -> str:
+    return f"a joint surprise of {_plain(value.score or 0.0, 1)} deviations"
+
+
+def _without(value: Value) -> str:
+    """What could not be looked at, where something could not."""
+    missing = value.missing if isinstance(value, Together) else ()
+    return f"; without {listed(missing)}" if missing else ""
 
 
 def _ahead(rule: Rule, subject: str, value: Value) -> str:

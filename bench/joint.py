@@ -1,6 +1,7 @@
 """Breaks of how metrics go together: one joint detector against a detector a metric.
 
     python -m bench.joint [--seeds 3] [--days 4] [--quiet 1000]
+    python -m bench.joint --live [--hosts 200] [--minutes 160]
 
 Four made-up metrics of a host, of which three follow its load. Every two hours, from the second day
 on, one of the three shows for three minutes what it showed twelve hours before: nothing it has not
@@ -8,6 +9,8 @@ often been. Each judge gets the threshold that lets it speak in one of ``quiet``
 afterwards and so the best there is for it; counted are breaks in which it speaks, and for the joint
 detector those in which the broken metric has the largest share. Beside it the largest of four
 default detectors and of four z-scores (the trivial one). The data is ours: nothing was tuned on it.
+
+``--live`` measures what it costs in the stream (:mod:`bench.together`).
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
+from bench import together
 from ml import registry
 from ml.joint import JointDetector
 
@@ -100,7 +104,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--days", type=int, default=4)
     parser.add_argument("--quiet", type=int, default=1000)
+    parser.add_argument("--live", action="store_true")
+    parser.add_argument("--hosts", type=int, default=200)
+    parser.add_argument("--minutes", type=int, default=160)
     args = parser.parse_args(argv)
+    if args.live:
+        print(together.run(lambda seed: host(1, seed)[0], args.hosts, args.minutes, METRICS))
+        return 0
     print("| | breaks found | worst seed | broken metric named | CPU µs an instant |")
     print("|---|---|---|---|---|")
     judges = {

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from ml.protocol import finite
 from ml.tail import Tail
+from models.config import MOST_TOGETHER
 from models.errors import ConfigurationError, StateError
 
 MIN_SAMPLES = 100
 """Instants until the first score."""
 
-MOST = 16
-"""Metrics judged together: their covariances are learned from about 400 instants."""
+MOST = MOST_TOGETHER
+"""Metrics judged together."""
 
 _RATE = 0.005
 _REACH = 2.0

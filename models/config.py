@@ -89,10 +89,33 @@ class Measure(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Bounds per tenant on how many group instances and metric series are kept."""
+    """Bounds per tenant on how many group instances and metric series are kept, and, per stream and
+    joint, on how many things are judged.
+    """
 
     groups_per_tenant: int
     metrics_per_tenant: int
+    entities_per_tenant: int = 1000
+
+
+class JointSpec(msgspec.Struct, frozen=True):
+    """One ``[[joint]]`` table: metrics of one thing that are judged together, window by window.
+
+    Samples belong to one thing if they agree in ``tags``, or in all their tags where that is None.
+    ``window`` is the tumbling window's length, ``wait`` how far a sample may be behind its partition's
+    newest, over the allowed lateness, and still count; both in ms.
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    window: int
+    tags: tuple[str, ...] | None
+    wait: int
+
+    @property
+    def series(self) -> str:
+        """The name of its series of surprises; no metric may have it."""
+        return f"{JOINT_PREFIX}{self.name}"
 
 
 class SeriesConfig(msgspec.Struct, frozen=True):
@@ -107,11 +130,14 @@ class SeriesConfig(msgspec.Struct, frozen=True):
     metric_pane_max: int
     detectors: tuple[DetectorSpec, ...] = ()
     calendar: CalendarSpec | None = None
+    joints: tuple[JointSpec, ...] = ()
 
     @property
     def measure_names(self) -> frozenset[str]:
-        """Names that no metric may have: its series key would be that of a measure of plays."""
-        return frozenset(measure.name for measure in self.measures)
+        """Names that no metric may have: its series key would be that of a measure of plays, or of
+        metrics that are judged together.
+        """
+        return frozenset((*(m.name for m in self.measures), *(j.series for j in self.joints)))
 
 
 def group_name(tags: tuple[str, ...]) -> str:
@@ -122,8 +148,15 @@ def group_name(tags: tuple[str, ...]) -> str:
 METRIC_PREFIX = "metric:"
 """Group names of metric series are the metric's name behind this; their one measure is ``value``."""
 
+JOINT_PREFIX = "joint:"
+"""Series of joint surprises are called by their table's name behind this."""
 
-TABLES = frozenset({"time", "windows", "limits", "plays", "metrics", "detectors", "calendar"})
+MOST_TOGETHER = 16
+"""Metrics judged together at most: their covariances are learned from about 400 windows."""
+
+TABLES = frozenset(
+    {"time", "windows", "limits", "plays", "metrics", "detectors", "calendar", "joint"}
+)
 
 
 def load_series_config(path: Path) -> SeriesConfig:
@@ -178,7 +211,29 @@ def _build(raw: dict[str, Any]) -> SeriesConfig:
         metric_pane_max=parse_duration(raw["metrics"]["pane_max"]),
         detectors=parse_detectors(raw.get("detectors", []), [m.name for m in measures], groups),
         calendar=parse_calendar(raw.get("calendar")),
+        joints=tuple(_joint(table) for table in raw.get("joint", [])),
     )
+
+
+class _JointSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    metrics: tuple[str, ...]
+    window: str
+    tags: tuple[str, ...] | None = None
+    wait: str | None = None
+
+
+def _joint(table: dict[str, Any]) -> JointSpec:
+    """A ``[[joint]]`` table; :func:`_check_joint` looks at it among all else."""
+    name = f"joint {table.get('name', '(without name)')!r}"
+    try:
+        source = msgspec.convert(table, _JointSource)
+        window = parse_duration(source.window)
+        wait = window if source.wait is None else parse_duration(source.wait)
+    except (msgspec.ValidationError, ConfigurationError) as exc:
+        msg = f"{name}: {exc}"
+        raise ConfigurationError(msg) from exc
+    return JointSpec(source.name, source.metrics, window, source.tags, wait)
 
 
 def _check(config: SeriesConfig) -> None:
@@ -209,6 +264,8 @@ def _check(config: SeriesConfig) -> None:
         raise ConfigurationError(msg)
     for m in config.measures:
         _check_measure(m)
+    for j in config.joints:
+        _check_joint(j, config)
 
 
 def _check_measure(m: Measure) -> None:
@@ -223,4 +280,32 @@ def _check_measure(m: Measure) -> None:
         raise ConfigurationError(msg)
     if m.kind == "quantile" and not (m.q is not None and 0 < m.q < 1):
         msg = f"measure {m.name!r} needs q between 0 and 1, not {m.q}"
+        raise ConfigurationError(msg)
+
+
+def _check_joint(j: JointSpec, config: SeriesConfig) -> None:
+    if not re.fullmatch(r"\w+", j.name):
+        msg = f"joint {j.name!r} is no name; use letters, digits and _"
+        raise ConfigurationError(msg)
+    if sum(other.name == j.name for other in config.joints) > 1:
+        msg = f"two joints are called {j.name!r}; names are unique"
+        raise ConfigurationError(msg)
+    if not 2 <= len(j.metrics) <= MOST_TOGETHER or len(set(j.metrics)) < len(j.metrics):
+        msg = (
+            f"joint {j.name!r} takes 2 to {MOST_TOGETHER} different metrics, not {list(j.metrics)}"
+        )
+        raise ConfigurationError(msg)
+    if taken := sorted(config.measure_names & set(j.metrics)):
+        msg = (
+            f"joint {j.name!r} names {taken}, which are no metrics but measures of plays or joints"
+        )
+        raise ConfigurationError(msg)
+    if j.tags is not None and (not j.tags or len(set(j.tags)) < len(j.tags)):
+        msg = f"joint {j.name!r} has tags {list(j.tags)}; name different tags, or leave them out for all"
+        raise ConfigurationError(msg)
+    if j.window % config.metric_pane_min:
+        msg = (
+            f"joint {j.name!r}: window {format_duration(j.window)} is not made of whole panes of "
+            f"{format_duration(config.metric_pane_min)}"
+        )
         raise ConfigurationError(msg)

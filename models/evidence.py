@@ -1,16 +1,17 @@
-"""What the windows step tells of the slices of a tenant, so that they can be looked at together.
+"""What is told of slices, or of metrics, of one tenant, so that they can be looked at together.
 
 Records of the topic ``evidence``, msgpack. A source partition's records come in the order of the
-edges of event time at which they were made; ``Passed`` closes each edge.
+edges of event time at which they were made. Of slices (from ``windows``) ``Passed`` closes each edge,
+of metrics (from ``metrics``) a ``Watermark``.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from models.records import Finding
+from models.records import Finding, Watermark
 
 
 class Row(msgspec.Struct, array_like=True, gc=False, frozen=True):
@@ -59,6 +60,30 @@ class Passed(msgspec.Struct, array_like=True, tag="p"):
     at: int
 
 
-Testimony = Evidence | Told | Passed
+class Reading(msgspec.Struct, array_like=True, gc=False):
+    """Samples of one metric of one thing in the window that ends at ``end``, epoch ms.
+
+    ``group`` is the group key of what is judged together (``tenant|metric:joint:<name>{tags}``),
+    ``moments`` the samples' exact ones (``tables.sketches``).
+    """
+
+    group: str
+    metric: str
+    end: int
+    moments: list[Any]
+
+
+class Sampled(msgspec.Struct, array_like=True, tag="s"):
+    """Readings of one source partition of ``metrics``. They stand between its watermarks (records
+    of the same topic) exactly where the samples stood in offset order.
+    """
+
+    tenant: str
+    stream: str
+    partition: int
+    readings: tuple[Reading, ...]
+
+
+Testimony = Evidence | Told | Passed | Sampled | Watermark
 
 decode_testimony = msgspec.msgpack.Decoder(Testimony).decode

@@ -148,7 +148,7 @@ class Finding(msgspec.Struct, omit_defaults=True, gc=False):
     tenant: str
     rule: str
     rule_version: str
-    kind: Literal["threshold", "anomaly", "absence", "forecast", "drift", "health"]
+    kind: Literal["threshold", "anomaly", "absence", "forecast", "drift", "joint", "health"]
     state: Literal["pending", "firing", "resolved", "retracted"]
     series: str
     stream: str

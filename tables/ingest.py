@@ -10,7 +10,7 @@ from __future__ import annotations
 from models.decoding import decode_metrics, decode_plays, reserved_name
 from models.events import Metric, Rejected
 from models.flow import Batch, Counters, Output, Record, State, StoreSpec, column
-from tables import clocks, dedupe, eligibility, groups, metrics, plays, profiles, samples
+from tables import clocks, dedupe, eligibility, gathering, groups, metrics, plays, profiles, samples
 from tables.clocks import Place
 from tables.intake import IngestConfig, Turn, ended, stretches, take
 
@@ -63,13 +63,15 @@ def fold_metrics(batch: Batch, state: State, now: int, config: IngestConfig) -> 
         taken, elsewhere = take(stretch, turn, samples.series_keys)
         outputs += elsewhere
         if taken.events:
+            outputs += gathering.readings(taken, turn)
             outputs += metrics.fold(taken, turn)
         if stretch.end is not None:
-            outputs += _end(stretch.end, turn)
+            outputs += gathering.echoed(_end(stretch.end, turn), turn)
     if batch.at_end:
+        gathering.expect(turn)
         quiet = clocks.rest(turn.clocks, turn.touched, now, place, config.tenants)
         outputs += metrics.release(turn)
-        outputs += quiet
+        outputs += gathering.echoed(quiet, turn)
     return outputs
 
 

@@ -43,7 +43,8 @@ class Uncounted:
     Others are given ``events_rejected`` by reason, ``events_forwarded`` {misrouted}, ``events_dropped``
     {duplicate}, ``events_folded`` {on_time, late, beyond_grace}, ``plays_judged`` by eligibility
     reason, ``groups_refused`` by group name and ``series_refused`` {over_limit} (plays and samples that
-    a cardinality limit left out), ``streams_ended`` {end_marker}: closed sets, all of them.
+    a cardinality limit left out), ``joint`` {untagged} (``tables.gathering``), ``streams_ended``
+    {end_marker}: closed sets, all of them.
     """
 
     def count(self, name: str, reason: str, n: int = 1) -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from alerts.grammar import Condition, parse_when
-from alerts.rules import load_rules, parse_rules, rule_from_json, rule_key, rule_to_json
+from alerts.rules import load_rules, parse_rule, parse_rules, rule_from_json, rule_key, rule_to_json
 from alerts.selection import RuleIndex, rules_for
-from models.config import load_series_config
+from models.config import JointSpec, load_series_config
 from models.errors import ConfigurationError, StateError
 from models.records import Window
 from models.series import format_key
@@ -119,6 +119,60 @@ def test_a_forecasts_text_means_the_forecast(limit, op, hold, within, percent):
     assert parse_when(str(condition)) == condition
 
 
+@given(threshold=st.floats(1e-6, 1e9), hold=st.integers(0, 10**7))
+def test_a_joint_conditions_text_means_the_condition(threshold, hold):
+    threshold = float(f"{threshold:.12g}")
+    condition = Condition("joint", "health", ">=", threshold, "any", hold)
+
+    assert parse_when(str(condition)) == condition
+
+
+JOINT = {"id": "j", "when": "joint(health) >= 4 for 2m", "severity": "page"}
+TOGETHER = replace(
+    SERIES, joints=(JointSpec("health", ("cpu", "memory"), 60_000, ("host",), 60_000),)
+)
+
+
+def test_a_joint_rule_has_its_metrics_and_window_from_its_table():
+    made = parse_rule(JOINT, TOGETHER)
+    assert (made.kind, made.measure, made.metrics) == ("joint", "health", ("cpu", "memory"))
+    assert (made.size, made.hold, made.threshold, made.attribute) == (60_000, 120_000, 4.0, False)
+    assert rule_from_json(rule_to_json(made)) == made
+    assert parse_rule(JOINT | {"window": "60s"}, TOGETHER) == made
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"when": "joint(healt) >= 4"}, r"no \[\[joint\]\] table.*did you mean 'health'"),
+        ({"when": "joint(health) > 4"}, r"large: joint\(...\) >= <score>"),
+        ({"when": "joint(health) >= 0"}, "must be above 0"),
+        ({"when": "joint(health) >= 4 up"}, "only anomaly"),
+        ({"when": 'joint(health) >= 4 shape "spike"'}, "only anomaly"),
+        ({"when": "joint(health) >= 4 within 2h"}, "only forecast"),
+        ({"group": ["country"]}, "leave out `group` and `metric`"),
+        ({"metric": "cpu"}, "leave out `group` and `metric`"),
+        ({"window": "10s"}, "window '10s': joint 'health' is judged in 1m"),
+        ({"attribute": True}, "attribute is for plays"),
+        ({"match": {"dc": "par"}}, r"match has \['dc'\]; things of joint 'health' have the tags"),
+    ],
+)
+def test_a_joint_rule_that_cannot_work_is_refused(change, reason):
+    with pytest.raises(ConfigurationError, match=reason):
+        parse_rule(JOINT | change, TOGETHER)
+
+
+def test_joint_rules_are_chosen_by_table_tenant_and_tags():
+    made = parse_rule(JOINT | {"match": {"host": "db-*"}}, TOGETHER)
+    index = RuleIndex([made, replace(made, id="k", tenant="acme"), rule()])
+    found = [r.id for r in index.joint("health", "acme|metric:joint:health{host=db-1}")]
+    assert found == ["j", "k"]
+    assert index.joint("health", "other|metric:joint:health{host=db-1}") == (made,)
+    assert index.joint("health", "acme|metric:joint:health{host=web-1}") == ()
+    assert index.joint("other", "acme|metric:joint:other{host=db-1}") == ()
+    assert index.rules_for(window("metric:cpu", 60, host="db-1")) == ()
+
+
 @given(text=st.text(max_size=60))
 def test_any_text_is_a_condition_or_refused(text):
     with contextlib.suppress(ConfigurationError):
@@ -136,6 +190,7 @@ def test_any_text_is_a_condition_or_refused(text):
         ({"when": "value > 1"}, "measure 'value' is unknown"),
         ({"window": "15s"}, "'15s' is not kept; possible here: 10s, 1m, 1h"),
         ({"window": "pane"}, "'pane' is for metrics"),
+        ({"window": None}, "lacks a `window`; possible here: 10s, 1m, 1h"),
         ({"when": "anomaly(plays) >= 3"}, "10s has no detector; possible here: 1m"),
         ({"group": None, "metric": "cpu", "when": "plays > 1"}, "one measure: value"),
         ({"severity": "loud"}, "loud"),

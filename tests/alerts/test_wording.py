@@ -1,10 +1,14 @@
 """Reasons in words, read as a page: see `golden/reasons.txt`."""
 
 import pytest
+from msgspec.structs import replace
 
 from alerts import wording
+from alerts.outlook import Together
+from alerts.rules import parse_rule
+from models.config import JointSpec
 from models.records import Value
-from tests.alerts.timeline import T0, rule
+from tests.alerts.timeline import SERIES, T0, rule
 
 IOS = {"platform": "ios", "country": "FR"}
 ERRORS = rule("error_rate > 0.05 for 20s")
@@ -93,3 +97,35 @@ def test_numbers_of_metrics_have_four_digits(value, text):
 )  # fmt: skip
 def test_durations_have_at_most_two_units(ms, text):
     assert wording.duration_text(ms) == text
+
+
+def test_metrics_judged_together_are_told_with_shares_and_what_is_missing():
+    metrics = ("cpu", "memory", "requests")
+    joint = JointSpec("health", metrics, 60_000, ("host",), 60_000)
+    raw = {"id": "host-health", "when": "joint(health) >= 4 for 2m", "severity": "page"}
+    own = parse_rule(raw, replace(SERIES, joints=(joint,)))
+    subject = about(own, "joint:health", {"host": "db-1"})
+    clear = Together(6.1, 3, 6.1, contributions={"requests": 0.71, "cpu": 0.2, "memory": 0.09})
+    even = Together(5.0, 2, 5.0, contributions={"requests": 0.45, "cpu": 0.4}, missing=("memory",))
+    apart = "cpu, memory and requests of db-1 do not go together as they did"
+    assert wording.breach_reason(own, subject, clear, 120_000) == (
+        f"{apart}: a joint surprise of 6.1 deviations, mostly requests (71 %), for 2 min"
+    )
+    assert wording.breach_reason(own, subject, even, 0) == (
+        f"{apart}: a joint surprise of 5 deviations, mostly requests (45 %) and cpu (40 %); "
+        "without memory"
+    )
+    assert wording.resolved_reason(own, subject, Together(0.4, 3, 0.4), 300_000, 6.1) == (
+        "cpu, memory and requests of db-1 go together again: a joint surprise of 0.4 deviations, "
+        "for 5 min; it was 6.1 at worst"
+    )
+    assert wording.summary_text(own, subject, {"host": "db-1"}) == (
+        "Cpu, memory and requests of db-1: host health"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "text"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+)
+def test_names_are_listed(names, text):
+    assert wording.listed(names) == text

@@ -68,7 +68,7 @@ def check_toml(text: str) -> None:
     if given.keys() & {"rules", "receivers"}:
         parse_rules({"rules": [], "receivers": [], **given}, parse_series_config(shipped))
     else:
-        assert given.keys() <= shipped.keys() | {"detectors", "calendar"}
+        assert given.keys() <= shipped.keys() | {"detectors", "calendar", "joint"}
         parse_series_config({**shipped, **given})
 
 

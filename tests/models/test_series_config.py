@@ -21,3 +21,47 @@ def test_a_mistyped_table_is_refused_and_the_known_ones_are_named():
 def test_the_shipped_tables_are_known():
     assert SHIPPED.keys() <= TABLES
     assert parse_series_config(SHIPPED).measures
+
+
+JOINT = {"name": "host_health", "metrics": ["cpu", "memory"], "window": "1m"}
+
+
+def test_metrics_judged_together_are_read():
+    one, other = parse_series_config(
+        SHIPPED | {"joint": [JOINT, JOINT | {"name": "b", "tags": ["host"], "wait": "10s"}]}
+    ).joints
+    assert (one.metrics, one.window, one.tags, one.wait) == (
+        ("cpu", "memory"),
+        60_000,
+        None,
+        60_000,
+    )
+    assert (other.tags, other.wait, other.series) == (("host",), 10_000, "joint:b")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"name": "host health"}, r"'host health' is no name; use letters, digits and _"),
+        ({"metrics": ["cpu"]}, r"takes 2 to 16 different metrics, not \['cpu'\]"),
+        ({"metrics": ["cpu", "cpu"]}, "different metrics"),
+        ({"metrics": [f"m{i}" for i in range(17)]}, "2 to 16"),
+        ({"metrics": ["cpu", "plays"]}, r"names \['plays'\], which are no metrics"),
+        ({"metrics": ["cpu", "joint:host_health"]}, "no metrics"),
+        ({"window": "15s"}, "window 15s is not made of whole panes of 10s"),
+        ({"window": "soon"}, r"joint 'host_health': duration 'soon' is not like"),
+        ({"wait": "0s"}, r"joint 'host_health': duration '0s' is zero"),
+        ({"tags": []}, r"has tags \[\]; name different tags, or leave them out"),
+        ({"tags": ["host", "host"]}, "name different tags"),
+        ({"metric": "cpu"}, r"joint 'host_health': .*unknown field `metric`"),
+    ],
+)
+def test_metrics_that_cannot_be_judged_together_are_refused(change, reason):
+    with pytest.raises(ConfigurationError, match=reason):
+        parse_series_config(SHIPPED | {"joint": [JOINT | change]})
+
+
+def test_two_joints_of_one_name_are_refused_and_their_series_name_is_taken():
+    with pytest.raises(ConfigurationError, match="two joints are called 'host_health'"):
+        parse_series_config(SHIPPED | {"joint": [JOINT, JOINT]})
+    assert "joint:host_health" in parse_series_config(SHIPPED | {"joint": [JOINT]}).measure_names

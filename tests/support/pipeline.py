@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from agents.attributing import ATTRIBUTION_STORES, AttributionConfig, fold_evidence
+from agents.attributing import EVIDENCE_STORES, AttributionConfig, fold_evidence
 from agents.judging import JUDGE_STORES, RuleBook, RuleJudge
+from agents.meeting import MeetingConfig
 from alerts.incidents import INCIDENT_STORES, IncidentConfig, fold_findings
 from alerts.rules import parse_rules
 from engine.flush import partition_of
@@ -78,7 +79,10 @@ def shipped_steps(
     )  # fmt: skip
     sources = {"plays": PARTITIONS, "metrics": PARTITIONS}
     windows = WindowsConfig(series=config, sources=sources, counters=counters)
-    judge = RuleJudge(RuleBook(parsed), (w.size for w in config.windows))
+    book = RuleBook(parsed)
+    judge = RuleJudge(book, (w.size for w in config.windows))
+    limit = config.limits.entities_per_tenant
+    meeting = MeetingConfig(config.joints, PARTITIONS, limit, book, counters)
     return [
         Step("plays", "plays", PLAY_STORES, partial(fold_plays, config=ingest)),
         Step("metrics", "metrics", METRIC_STORES, partial(fold_metrics, config=ingest)),
@@ -87,8 +91,8 @@ def shipped_steps(
             partial(fold_windows, config=windows, judge=judge),
         ),
         Step(
-            "attribution", "evidence", ATTRIBUTION_STORES,
-            partial(fold_evidence, config=AttributionConfig(PARTITIONS, counters)),
+            "attribution", "evidence", EVIDENCE_STORES,
+            partial(fold_evidence, config=AttributionConfig(PARTITIONS, counters, meeting)),
         ),
         Step(
             "alerts", "findings", INCIDENT_STORES,
