@@ -145,7 +145,7 @@ def find_fresh(
         part = hashes[len(fresh) : len(fresh) + sum(1 for _ in run)]
         known = _known(part, minute, index)
         if known is None:
-            new = [h for h in part if h is not None] if None in part else list(part)
+            new = [h for h in part if h is not None]
             fresh += [True] * len(part)
         else:
             new = []
