@@ -42,20 +42,14 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta
 
-from models.events import Metric, Play, Rejected
+from models.events import MAX_TEXT, YEAR_2000, YEAR_10000, Metric, Play, Rejected, Span, Text
 from models.flow import Headers, Output, Record, header
 from models.records import MAX_DEAD_LETTER_BYTES, DeadLetter, to_json
 from models.topics import EVENT_ID_HEADER
 
 MAX_VALUE_BYTES = 1 << 20
 MAX_DEPTH = 64
-MAX_TEXT = 256
 MAX_TAGS = 16
-MAX_SPAN_MS = 86_400_000
-"""No play lasts, and no start takes, longer than a day."""
-
-YEAR_2000 = 946_684_800_000
-YEAR_10000 = 253_402_300_800_000
 
 _SHORT = 1024
 """Values up to this size cannot nest deep enough to matter: two bytes a level."""
@@ -89,8 +83,7 @@ _COUNTRIES = {
     for spelt in (code, code.lower(), code.capitalize())
 }
 
-Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
-_Span = Annotated[int, Meta(ge=0, le=MAX_SPAN_MS)]
+_CODES = frozenset(_COUNTRIES.values())
 _Time = Annotated[datetime, Meta(tz=True)] | int | float
 
 
@@ -102,8 +95,8 @@ class _PlayWire(msgspec.Struct, gc=False):
     track_id: Text
     artist_id: Text
     started_at: _Time
-    ms_played: _Span
-    track_ms: _Span
+    ms_played: Span
+    track_ms: Span
     platform: Text
     country: str
     source: Text
@@ -112,7 +105,7 @@ class _PlayWire(msgspec.Struct, gc=False):
     skipped: bool = False
     offline: bool = False
     error: Text | None = None
-    startup_ms: _Span | None = None
+    startup_ms: Span | None = None
     ended_at: _Time | None = None
 
 
@@ -138,13 +131,39 @@ class _RejectError(ValueError):
 
 
 _E = TypeVar("_E", Play, Metric)
+_ready_play = msgspec.json.Decoder(Play).decode
 _play_wire = msgspec.json.Decoder(_PlayWire).decode
 _metric_wire = msgspec.json.Decoder(_MetricWire).decode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def decode_plays(values: Sequence[bytes | None]) -> list[Play | Rejected]:
-    """One result per value, in order; never raises."""
+    """One result per value, in order; never raises.
+
+    A play that is written as it is kept, with its time in milliseconds, is decoded in one step; all
+    others are :func:`read_plays`'s.
+    """
+    out: list[Play | Rejected] = []
+    for place, value in enumerate(values):
+        if value is None or len(value) > _SHORT:
+            out += read_plays((value,))
+            continue
+        try:
+            play = _ready_play(value)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            out += read_plays((value,))
+            if type(out[-1]) is Play:  # its time is text, and so will be those that follow
+                return out + read_plays(values[place + 1 :])
+            continue
+        if play.country in _CODES and (play.ended_at is None or play.ended_at >= play.started_at):
+            out.append(play)
+        else:
+            out += read_plays((value,))
+    return out
+
+
+def read_plays(values: Sequence[bytes | None]) -> list[Play | Rejected]:
+    """What :func:`decode_plays` is, however a play is written and whatever is wrong with it."""
     return _decode_all(values, _read_play)
 
 

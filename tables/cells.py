@@ -7,11 +7,10 @@ Kept apart from ``tables.groups``, which knows what the cells are for.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import pairwise
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.events import Play
 from tables import parts, sketches
+from tables.fields import FIELDS, PREDICATES
 
 Array = NDArray[Any]
 Tags = tuple[str, ...]
@@ -272,12 +272,6 @@ class _Buckets(_Pairs):
         return [c if len(c) <= most else sketches.collapse(c) for c in counts]
 
 
-_PREDICATES: Mapping[str, Callable[[Plays], Sequence[bool]]] = {
-    "eligible": attrgetter("eligible"),
-    "failed": lambda rows: [play.error is not None for play in rows.plays],
-    "skipped": lambda rows: [play.skipped for play in rows.plays],
-    "offline": lambda rows: [play.offline for play in rows.plays],
-}
 _SHARE_LIMBS, _SHARE_PLACES = 6, 80
 """Binary places of a completion: 53 of a double, and 27 for the smallest, 1 ms of a day."""
 
@@ -285,27 +279,19 @@ _WHOLE_LIMBS = 2
 """No span of time is longer than a day, 27 bits of ms."""
 
 
-def _of(rows: Plays, field: str) -> list[Any]:
-    """The values of a field; None where a play has none."""
-    if field != "completion":
-        return list(map(attrgetter(field), rows.plays))
-    return [
-        min(1.0, play.ms_played / play.track_ms) if play.track_ms else None for play in rows.plays
-    ]
-
-
 def _where(rows: Plays, predicate: str | None) -> Array:
     """Of which plays a predicate holds; None: of all."""
     if predicate is None:
         return np.ones(len(rows.plays), bool)
-    return np.frombuffer(bytes(_PREDICATES[predicate](rows)), bool)
+    holds = rows.eligible if predicate == "eligible" else PREDICATES[predicate](rows.plays)
+    return np.frombuffer(bytes(holds), bool)
 
 
 def _column(rows: Plays, name: str) -> Column:
     kind, field, where = parts.split_name(name)
     if field is None:
         return _Holds(_where(rows, where))
-    values = _of(rows, field)
+    values = FIELDS[field](rows.plays)
     chosen = None
     if where or None in values:
         there = np.array([value is not None for value in values])
@@ -343,7 +329,7 @@ def fold(
     Parts without anything in them are left out.
     """
     columns = [(name, _column(rows, name)) for name in names if name != parts.EVENTS]
-    tags = {tag: list(map(attrgetter(tag), rows.plays)) for tag in {t for g in groups for t in g}}
+    tags = {tag: FIELDS[tag](rows.plays) for tag in {t for g in groups for t in g}}
     numbers = {tag: _numbered(values) for tag, values in tags.items()}
     lines, slots = [], _numbered(rows.slots)
     for group in groups:

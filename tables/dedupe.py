@@ -49,6 +49,25 @@ def identities(
     tenants: Sequence[str], streams: Sequence[str], event_ids: Sequence[str | None]
 ) -> list[int | None]:
     """:func:`identity` of many events, None where one has no id."""
+    if not event_ids or None in event_ids or not (_is_one(tenants) and _is_one(streams)):
+        return _identities(tenants, streams, event_ids)
+    begin = _begun(tenants[0], streams[0]).copy
+    digests = []
+    for event_id in event_ids:
+        hashing = begin()
+        hashing.update(event_id.encode())  # type: ignore[union-attr]
+        digests.append(hashing.digest())
+    return list(unpack(f"<{len(digests)}Q", b"".join(digests)))
+
+
+def _is_one(values: Sequence[str]) -> bool:
+    return values.count(values[0]) == len(values)
+
+
+def _identities(
+    tenants: Sequence[str], streams: Sequence[str], event_ids: Sequence[str | None]
+) -> list[int | None]:
+    """The same of mixed tenants and streams, and where some have no id."""
     hashes: list[int | None] = []
     of: tuple[str, str] | None = None
     begin = _begun("", "").copy
@@ -120,7 +139,7 @@ def find_fresh(
     segments = state[SEGMENTS]
     index = _index(state)
     start = unpack("<q", segments[_CLOCK])[0] if _CLOCK in segments else 0
-    minutes = list(accumulate((t // MINUTE for t in timestamps), max, initial=start))[1:]
+    minutes = _minutes(timestamps, start)
     fresh: list[bool] = []
     for minute, run in groupby(minutes):
         part = hashes[len(fresh) : len(fresh) + sum(1 for _ in run)]
@@ -146,9 +165,19 @@ def find_fresh(
     return fresh
 
 
+def _minutes(timestamps: Sequence[int], start: int) -> Sequence[int]:
+    """The running maximum of the records' minutes, from ``start`` on; most batches are of one."""
+    if timestamps:
+        first = max(timestamps[0] // MINUTE, start)
+        if max(timestamps) // MINUTE <= first:
+            return [first] * len(timestamps)
+    return list(accumulate((t // MINUTE for t in timestamps), max, initial=start))[1:]
+
+
 def _known(part: Sequence[int | None], minute: int, index: Index) -> set[int] | None:
     """The ids of ``part`` that were seen before, or None if all of them are new and distinct."""
-    ids = {h for h in part if h is not None}
+    ids = set(part)
+    ids.discard(None)
     known: set[int] = set()
     for kept, seen in index.minutes.items():
         if kept > minute - KEPT_MINUTES and not seen.isdisjoint(ids):

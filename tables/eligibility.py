@@ -44,6 +44,7 @@ STORE = StoreSpec(COUNTS, bytes, _read_counts)
 
 def judge(
     plays: Sequence[Play],
+    times: Sequence[int],
     listeners: Sequence[str],
     tracks: Sequence[int],
     tops: Sequence[int],
@@ -51,19 +52,19 @@ def judge(
 ) -> list[Reason]:
     """The verdict on each play of one stream, in offset order; counts the eligible ones.
 
-    ``listeners`` are the plays' listener keys within the stream, ``tracks`` their tracks' 32-bit
-    hashes, ``tops`` the stream's clock (running maximum of event time) at each of them. ``unknown_too_old``: the play's day is not kept any more;
-    ``unknown_too_many``: its listener's day is full.
+    ``times`` are the plays' event times, ``listeners`` their listener keys within the stream,
+    ``tracks`` their tracks' 32-bit hashes, ``tops`` the stream's clock (running maximum of event time) at each of
+    them. ``unknown_too_old``: the play's day is not kept any more; ``unknown_too_many``: its
+    listener's day is full.
     """
     changed: dict[str, bytes] = {}
     reasons: list[Reason] = []
     add, again, before = reasons.append, changed.get, store.get
     midnight, prefix = -DAY, ""
-    for play, listener, hashed, top in zip(plays, listeners, tracks, tops, strict=True):
+    for play, at, listener, hashed, top in zip(plays, times, listeners, tracks, tops, strict=True):
         if play.ms_played < ELIGIBLE_MS:
             add("too_short")
             continue
-        at = play.at
         if not midnight <= at < midnight + DAY:  # most plays are of the same day as the one before
             midnight = at - at % DAY
             prefix = f"{at // DAY}/"

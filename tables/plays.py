@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from models.config import group_name
 from models.events import Play
+from models.events import times as event_times
 from models.flow import Output
 from models.records import LIVE, Partial, to_msgpack
 from tables import cells, clocks, eligibility, groups, listeners, profiles, returning, routes
@@ -42,13 +43,15 @@ def fold(taken: Taken[Play], turn: Turn) -> list[Output]:
         plays, whose = taken.events, taken.homes
         if len(places) < len(plays):
             plays, whose = [plays[i] for i in places], [whose[i] for i in places]
-        times = [play.at for play in plays]
+        times = event_times(plays)
         woken += clocks.wake(turn.clocks, name, times[0], turn.place)
         turn.touched.add(name)
         tops = _advance(times, name, turn)
         keys = routes.all_scoped(whose, stream)
         tracks = [crc32(play.track_id.encode()) for play in plays]
-        reasons = eligibility.judge(plays, keys, tracks, tops, turn.state[eligibility.COUNTS])
+        reasons = eligibility.judge(
+            plays, times, keys, tracks, tops, turn.state[eligibility.COUNTS]
+        )
         eligible = [reason == "eligible" for reason in reasons]
         known = list(zip(plays, tracks, eligible, tops, strict=True))
         habits += _remember(known, keys, tenant if stream == LIVE else "", turn)

@@ -20,8 +20,8 @@ from tables.profiles import HEAD, HOUR, KEPT_MS, SIZE
 ENOUGH = 20
 """Plays from which on a profile says anything of a listener's habits."""
 
-_LAST_SEEN = 8
-"""Where in a packed profile the time of the last play stands."""
+_LAST_SEEN, _PLAYS = 8, 56
+"""Where in a packed profile the time of the last play stands, and how many there were."""
 
 _NEVER = bytes(SIZE)
 
@@ -43,7 +43,10 @@ def habits(
     last = np.ndarray(len(known), "<i8", packed_all, _LAST_SEEN, (SIZE,))
     at = np.fromiter([row[0].started_at for row in rows], np.int64, len(rows))
     owners = np.fromiter(whose, np.intp, len(rows))
-    later = np.flatnonzero(at // HOUR > last[owners] // HOUR).tolist()
+    # Of most who seem to come back nothing is known yet, and will not be after these plays either.
+    count = np.ndarray(len(known), "<u4", packed_all, _PLAYS, (SIZE,))
+    enough = count + np.bincount(owners, minlength=len(known)) > ENOUGH
+    later = np.flatnonzero((at // HOUR > last[owners] // HOUR) & enough[owners]).tolist()
     outputs: list[Output] = []
     seen: dict[int, int] = {}
     mine = _by_listener(whose, {whose[i] for i in later}) if later else {}

@@ -20,8 +20,8 @@ from api.problems import (
 from api.schemas.ingest import Accepted, RejectedItem
 from api.services.producer import BrokerUnavailableError, EventProducer, Message
 from models.config import SeriesConfig
-from models.decoding import MAX_TEXT, decode_metrics, decode_plays, reserved_name
-from models.events import Event, Metric, Play, Rejected
+from models.decoding import decode_metrics, decode_plays, reserved_name
+from models.events import MAX_TEXT, Event, Metric, Play, Rejected
 from models.logs import JOURNAL, Quota
 from models.series import format_key
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import decoding
+from models import decoding, events
 from models.decoding import dead_letter, decode_metrics, decode_plays
 from models.events import Metric, Play, Rejected
 from models.flow import Record
@@ -308,6 +308,45 @@ def test_whatever_the_bytes_every_value_has_one_result(seed, drawn, valid):
         assert all(isinstance(r, event) or r.reason in decoding.REASONS for r in results)
         for i in rng.sample(range(100), 3):
             assert results[i : i + 1] == decode(values[i : i + 1])
+
+
+written = st.fixed_dictionaries(
+    {},
+    optional={
+        "started_at": st.sampled_from(
+            [events.YEAR_2000 - 1, events.YEAR_2000, events.YEAR_10000 - 1, 1.76e12, 1.5,
+             events.YEAR_10000, "2025-10-09T10:53:20Z", "2025-10-09T10:53:20", True, 10**30, None]
+        ),
+        "ended_at": st.sampled_from(
+            [None, 1_760_000_000_122, 1_760_000_000_123, 1_760_000_300_000, 1.76e12, 0, 2**63, "x",
+             "2026-01-01T00:00:00+01:00"]
+        ),
+        "country": st.sampled_from(["DE", "de", "De", "dE", "XX", "", "D", "Deutschland", 7]),
+        "ms_played": st.sampled_from([0, -1, 86_400_000, 86_400_001, 5.0, "5", 2**64, None]),
+        "startup_ms": st.sampled_from([None, 0, -1, 86_400_001, 1.0, False]),
+        "event_id": st.sampled_from([None, "", "\u00e9\U0001f3b5", "x" * 256, "x" * 257, "\x00", 5]),
+        "listener_id": st.sampled_from(["", "x" * 256, "x" * 257, "\ud800", None]),
+        "skipped": st.sampled_from([True, 1, "true", None]),
+        "error": st.sampled_from(["drm", "", None, 3]),
+        "unknown": st.sampled_from([None, [[]], {"a": 1}, "x" * 900]),
+    },
+)  # fmt: skip
+
+
+@settings(max_examples=1000)
+@given(st.lists(st.tuples(written, written, st.booleans()), min_size=1, max_size=8), st.randoms())
+def test_a_play_that_is_decoded_in_one_step_is_what_reading_it_with_care_gives(drawn, rng):
+    """Types, bounds, spellings and fields that come twice: 100 values a case, 100,000 in all."""
+    values = []
+    for first, second, twice in drawn:
+        value = play(**first)
+        values.append(
+            value[:-1] + b"," + json.dumps(second).encode()[1:] if twice and second else value
+        )
+    values += [mutated(rng, rng.choice(values)) for _ in range(100 - len(values))]
+    alone = [result for value in values for result in decode_plays([value])]
+    assert alone == decoding.read_plays(values) == decode_plays(values)
+    assert [type(result) for result in alone] == [type(r) for r in decode_plays(values)]
 
 
 @given(st.builds(dict, value=st.floats(allow_nan=False, allow_infinity=False)))
