@@ -18,6 +18,13 @@ from models.errors import ConfigurationError, StateError
 
 HORIZON = 48
 LONGEST_HORIZON = 500
+GOLDEN, SILVER = (math.sqrt(5) - 1) / 2, math.sqrt(2) - 1
+"""Notes are taken every so many slots and ``GOLDEN`` of one, and of the horizons of a band one after the
+other by ``SILVER`` of its width: at irrational distances they come evenly at all phases of whatever
+period the series has. (Every fourth slot saw three of the twelve phases of an hour in steps of five
+minutes, and horizons of 12, 24 and 48 slots are all whole hours: intervals held for those alone.)
+"""
+
 LEAST = 20
 """Outcomes that a horizon must have had before anything is said of it."""
 
@@ -64,13 +71,12 @@ class Forecaster:
     farthest slot ahead. Given the same calls it gives the same answers, also after
     ``load(dump())`` at any point.
 
-    Every few slots each member's forecasts and the quantiles around their weighted mean are put
-    aside for a few horizons; when their time has come, errors choose the weights
-    (:class:`Selection`) and misses move the quantiles (:class:`Calibration`). Horizons between
-    those are interpolated.
+    Horizons are followed in bands. Every few slots each member's forecasts and the quantiles around
+    their weighted mean are put aside for one horizon of each band; when its time has come, errors choose
+    the band's weights (:class:`Selection`) and misses move its quantiles (:class:`Calibration`).
     """
 
-    name: ClassVar[str] = "forecaster/1"
+    name: ClassVar[str] = "forecaster/2"
 
     def __init__(
         self, step_ms: int, horizon: int = HORIZON, members: tuple[str, ...] = DEFAULT
@@ -84,20 +90,18 @@ class Forecaster:
         self.skipped = self.filled = self.restarts = 0
         self._seasons = seasons_of(step_ms)
         self._nodes = _nodes(horizon)
-        self._stride = max(1, horizon // 12)
-        self._due = [
-            np.flatnonzero((phase - self._nodes) % self._stride == 0)
-            for phase in range(self._stride)
-        ]
+        self._middles = (np.append(0, self._nodes[:-1]) + 1 + self._nodes) / 2
+        self._apart = horizon // 12 + GOLDEN if horizon >= 24 else 1.0
         self._slot: int | None = None
         self._value = 0.0
         self._begin()
 
     def _begin(self) -> None:
         self._members = create(self._wanted, self._seasons)
-        m, n, kept = len(self._members), len(self._nodes), self.horizon // self._stride + 1
+        m, n, kept = len(self._members), len(self._nodes), int(self.horizon / self._apart) + 2
         self._selection, self._calibration = Selection(m, n), Calibration(n)
         self._time = 0
+        self._due = np.full((kept, n), -1, dtype=np.int64)
         self._said = np.full((kept, m, n), np.nan)
         self._points = np.full((kept, n), np.nan)
         self._issued = np.full((kept, n, len(RUNGS)), np.nan)
@@ -179,7 +183,7 @@ class Forecaster:
             self.restarts, self._slot, self._value, self._time,
             [[member.name, member.dump()] for member in self._members.values()],
             self._selection.dump(), self._calibration.dump(),
-            self._said.tobytes(), self._points.tobytes(), self._issued.tobytes(),
+            self._due.tobytes(), self._said.tobytes(), self._points.tobytes(), self._issued.tobytes(),
         ])  # fmt: skip
 
     @classmethod
@@ -205,7 +209,7 @@ class Forecaster:
     def _restore(self, rest: list[Any]) -> None:
         (
             self.skipped, self.filled, self.restarts, self._slot, self._value, self._time,
-            members, selection, calibration, said, points, issued,
+            members, selection, calibration, due, said, points, issued,
         ) = rest  # fmt: skip
         for member, (name, held) in zip(self._members.values(), members, strict=True):
             if name != member.name:
@@ -213,6 +217,7 @@ class Forecaster:
             member.restore(held)
         self._selection.restore(selection)
         self._calibration.restore(calibration)
+        self._due[:] = np.frombuffer(due, dtype=np.int64).reshape(self._due.shape)
         for mine, data in ((self._said, said), (self._points, points), (self._issued, issued)):
             mine[:] = np.frombuffer(data).reshape(mine.shape)
 
@@ -236,12 +241,11 @@ class Forecaster:
 
     def _settle(self, value: float) -> None:
         """What was said of this slot is held against it."""
-        due = self._due[self._time % self._stride]
-        if not len(due):
-            return
-        places = (self._time - self._nodes[due]) // self._stride % len(self._said)
+        places, due = np.nonzero(self._due == self._time)
+        due, first = np.unique(due, return_index=True)  # of a band one: both would move it at once
+        places = places[first]
         points = self._points[places, due]
-        known = (self._time >= self._nodes[due]) & ~np.isnan(points)
+        known = ~np.isnan(points)
         if not known.all():
             due, places, points = due[known], places[known], points[known]
         if len(due):
@@ -253,13 +257,22 @@ class Forecaster:
         for member in self._members.values():
             member.learn(value, slot * self.step_ms)
         self._slot, self._value = slot, value
-        if self._time % self._stride == 0:
+        number = math.ceil(self._time / self._apart)
+        if int(number * self._apart) == self._time:
             said, weights = self._say(self.horizon)
-            place = self._time // self._stride % len(self._said)
-            self._said[place] = said = said[:, self._nodes - 1]
+            place, ahead = number % len(self._said), self._ahead(number)
+            self._due[place] = self._time + ahead
+            self._said[place] = said = said[:, ahead - 1]
             self._points[place] = points = _mix(said, weights)
             self._issued[place] = points[:, None] + self._calibration.issue()
         self._time += 1
+
+    def _ahead(self, number: int) -> NDArray[np.int64]:
+        """The horizons that a note is about: one of each band."""
+        first = np.append(0, self._nodes[:-1]) + 1
+        turn = (number * SILVER + np.arange(len(first)) * GOLDEN) % 1.0
+        ahead: NDArray[np.int64] = first + (turn * (self._nodes - first + 1)).astype(np.int64)
+        return ahead
 
     # -- forecasting --------------------------------------------------------------------------------
 
@@ -284,12 +297,12 @@ class Forecaster:
         weights = weights[:, np.searchsorted(self._nodes, slots)]
         points = _mix(said, weights)
         offsets = self._calibration.issue()
-        columns = [points + np.interp(slots, self._nodes, column) for column in offsets.T]
+        columns = [points + np.interp(slots, self._middles, column) for column in offsets.T]
         return np.stack(columns, axis=1), weights
 
 
 def _nodes(horizon: int) -> NDArray[np.int64]:
-    """Horizons that are followed: 1, 2, 3, 4, 6, 8, 12, 16, ... and the last."""
+    """The last horizon of each band: 1, 2, 3, 4, 6, 8, 12, 16, ... and the very last."""
     powers = [2**k for k in range(horizon.bit_length())]
     halves = [3 * power // 2 for power in powers[1:]]
     return np.array(sorted({*(n for n in powers + halves if n < horizon), horizon}), dtype=np.int64)

@@ -254,7 +254,7 @@ def test_what_cannot_be_is_refused(call, message):
 
 @pytest.mark.parametrize("state", [b"", b"\x90", b"junk", b"\x91\xa1x"])
 def test_damaged_state_is_refused(state):
-    with pytest.raises(StateError, match="forecaster/1"):
+    with pytest.raises(StateError, match=Forecaster.name):
         Forecaster.load(state)
 
 
