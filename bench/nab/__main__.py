@@ -1,7 +1,7 @@
 """The Numenta Anomaly Benchmark: detectors on a copy of its corpus, at one threshold for all.
 
     python -m bench.nab --corpus DIR [--groups G ...] [--detector NAME] [--threshold best|T]
-                        [--decimate 2 3] [--beside NAME ...] [--json OUT] [--emit DIR] [--plots DIR]
+                        [--decimate 2 3] [--rescale 1.19 1.41 1.68] [--beside NAME ...] [--json OUT] [--emit DIR] [--plots DIR]
 
 The corpus is not shipped (see bench/nab/corpus.py). NAME is one of ours, ``river:HalfSpaceTrees``
 and other detectors of River as shipped, or one of the corpus' published results. Every run prints
@@ -22,10 +22,10 @@ from typing import Any
 
 from bench.machine import about
 from bench.nab.contenders import Contest, enter, names
-from bench.nab.corpus import Series, decimate, read_corpus, thin
+from bench.nab.corpus import Series, decimate, read_corpus, rescale, thin
 from bench.nab.pictures import draw
 from bench.nab.report import emit, report
-from bench.nab.scoring import PROFILES, best
+from bench.nab.scoring import PROFILES, best, left_out
 from ml import registry
 
 BASELINES = ("zscore", "metronome")
@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     at = result["threshold"]["standard"]
     if args.decimate:
         result["decimated"] = _decimated(args, series, at)
+    if args.rescale:
+        result["rescaled"] = _rescaled(args, series, at)
     result["baselines"] = {
         name: report(series, other, None)["scores"] for name, other in beside.items()
     }
@@ -73,6 +75,14 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=[],
         metavar="N",
         help="also on means of N points, and on every Nth alone",
+    )
+    parser.add_argument(
+        "--rescale",
+        nargs="*",
+        type=float,
+        default=[],
+        metavar="F",
+        help="also on the same values times F: another unit, another place in a detector's cells",
     )
     parser.add_argument(
         "--beside", nargs="*", default=BASELINES, metavar="NAME", help="'all', or other detectors"
@@ -104,6 +114,32 @@ def _decimated(
         same = best(copies, contest.scores, standard, contest.cooldown, at)
         out[f"{kind} {by}"] = {
             "best": round(own.score, 3), "threshold": own.threshold, "same": round(same.score, 3),
+        }  # fmt: skip
+    return out
+
+
+def _rescaled(
+    args: argparse.Namespace, series: Sequence[Series], at: float
+) -> dict[str, dict[str, float]]:
+    """Standard scores in other units: at their own best threshold, at the corpus', groups left out.
+
+    ``left_out`` is the worst group at the steady threshold of the others, ``left_out_at_best`` at
+    their plainly best one; 0 where there is one group only.
+    """
+    out, standard = {}, PROFILES["standard"]
+    for factor in args.rescale:
+        copies = [rescale(s, factor) for s in series]
+        contest = enter(args.detector, args.corpus, copies, args.workers)
+        own = best(copies, contest.scores, standard, contest.cooldown)
+        same = best(copies, contest.scores, standard, contest.cooldown, at)
+        steady, plain = (
+            left_out(copies, contest.scores, standard, contest.cooldown, **choose)
+            for choose in ({}, {"choose": best})
+        )
+        out[f"times {factor:g}"] = {
+            "best": round(own.score, 3), "threshold": own.threshold, "same": round(same.score, 3),
+            "left_out": round(min((r.score for r in steady.values()), default=0.0), 3),
+            "left_out_at_best": round(min((r.score for r in plain.values()), default=0.0), 3),
         }  # fmt: skip
     return out
 
@@ -141,6 +177,11 @@ def _show(series: Sequence[Series], result: dict[str, Any]) -> None:
         print(f"  {group}, threshold of the other groups: steady {score:.2f}, best {plain:.2f}")
     for by, r in result.get("decimated", {}).items():
         print(f"  {by}: {r['best']:.2f} at {r['threshold']:.3g}, {r['same']:.2f} at ours")
+    for by, r in result.get("rescaled", {}).items():
+        print(
+            f"  {by}: {r['best']:.2f} at {r['threshold']:.3g}, {r['same']:.2f} at ours, worst group"
+            f" left out: steady {r['left_out']:.2f}, best {r['left_out_at_best']:.2f}"
+        )
     for group, r in result["per_group"].items():
         print(
             f"  {group}: {r['found']}/{r['windows']} windows, {r['inside']}/{r['alerts']} alerts"

@@ -80,6 +80,11 @@ def thin(series: Series, by: int) -> Series:
     return Series(f"{series.name}/every {by}", series.times[::by], values, windows)
 
 
+def rescale(series: Series, factor: float) -> Series:
+    """The same series in another unit: what a detector makes of it should not change."""
+    return series._replace(values=[value * factor for value in series.values])
+
+
 def published(corpus: Path, detector: str, series: Series) -> NDArray[np.float64]:
     """The scores that a detector's results hold for a series, one a point.
 

@@ -158,7 +158,7 @@ class Stack:
         for begin in range(0, len(records), POST_SIZE):
             part = [r.value or b"" for r in records[begin : begin + POST_SIZE]]
             share = total * (begin + len(part)) // len(records) + begin
-            wait_until(lambda share=share: self._flushed >= share, PATIENCE, "plays to go on")
+            wait_until(lambda share=share: self.flushed() >= share, PATIENCE, "plays to go on")
             body = b"[" + b",".join(part) + b"]"
             wait_until(lambda body=body: self._accepted(body), PATIENCE, "a post to be accepted")
             self.acknowledged += [json.loads(value)["event_id"] for value in part]
