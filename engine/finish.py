@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
@@ -86,7 +87,8 @@ def _too_large(
     for out in outputs:
         if len(out.value or b"") + len(out.key or b"") > limit:
             return f"{MessageSizeTooLargeError.__name__}: an output for {out.topic} is too large"
-    if max((len(value) for _, value in changes if value), default=0) > limit // 2:
+    # Of 20,000 changes this is what costs, so it loops in C.
+    if max(map(len, filter(None, map(itemgetter(1), changes))), default=0) > limit // 2:
         for key, value in changes:
             if len(value or b"") + len(key) > limit:
                 return (

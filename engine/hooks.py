@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import inspect
 import logging
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, codec
@@ -37,6 +38,9 @@ log = logging.getLogger("backbeat.engine")
 
 MAX_CHUNK = 5_000
 """Records after which a chunk takes no further batch: folding many holds the event loop."""
+
+PIECE = 256
+"""Records that are taken apart together."""
 
 FETCH_MIN_BYTES = 16 * 1024
 FETCH_MAX_WAIT_MS = 50
@@ -219,7 +223,7 @@ def read_batches(part: PartitionRecords, limit: int) -> tuple[Records, bool]:
             msg = f"checksum of the batch at {batch.base_offset} is wrong"
             raise CorruptRecordException(msg)
         if not batch.is_control_batch and not _is_aborted(part, batch):
-            _add(found, list(batch), part.next_fetch_offset)
+            _add_all(found, batch, part.next_fetch_offset)
         elif batch.is_control_batch and part._isolation_level == READ_COMMITTED:
             _is_aborted(part, batch)
             if part._contains_abort_marker(batch):
@@ -235,8 +239,15 @@ def _is_aborted(part: PartitionRecords, batch: Any) -> bool:
     return batch.is_transactional and batch.producer_id in part._aborted_producers
 
 
+def _add_all(found: Records, batch: Any, first: int) -> None:
+    """A batch's records by column, some at a time: their objects are then still in the CPU's cache."""
+    records = chain(batch)  # a batch takes being asked for its iterator only once
+    while piece := list(islice(records, PIECE)):
+        _add(found, piece, first)
+
+
 def _add(found: Records, records: list[Any], first: int) -> None:
-    if records and records[0].offset < first:  # the position is inside a batch
+    if records[0].offset < first:  # the position is inside a batch
         records = [r for r in records if r.offset >= first]
     found.offsets += [r.offset for r in records]
     found.timestamps += [r.timestamp for r in records]

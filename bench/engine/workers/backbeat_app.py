@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.engine.workers.columns import FIELDS, MANY
@@ -50,37 +50,58 @@ def parse(batch: Batch, _state: State, _now: int) -> Sequence[Output]:
 
 
 def count(batch: Batch, state: State, _now: int) -> Sequence[Output]:
-    """The windowed job: the batch's own cells first, then one change per key."""
+    """The windowed job: the batch's own cells first, pane by pane, then one change per key."""
     if not batch.records:
         return ()
     records = Records.of(batch.records)
-    cells: dict[tuple[bytes | None, int], int] = {}
-    known = cells.get
+    panes: dict[int, dict[bytes | None, int]] = {}
+    current = -1
+    cells: dict[bytes | None, int] = {}
     for raw, (at, value) in zip(records.keys, times_and_values(records), strict=True):
-        cell = raw, at // PANE
-        cells[cell] = known(cell, 0) + ONE + value
+        pane = at // PANE
+        if pane != current:
+            current, cells = pane, panes.setdefault(pane, {})
+        cells[raw] = cells.get(raw, 0) + ONE + value
     windows = state["windows"]
     changed: dict[str, bytes] = {}
-    for (name, pane), added in cells.items():
-        key = (name or b"").decode()
-        held = changed.get(key) or windows.get(key)
-        changed[key] = add(held, pane, added)
+    for pane in sorted(panes):
+        add_pane(windows, changed, pane, panes[pane])
     windows.update(changed)
     return ()
 
 
-def add(held: bytes | None, pane: int, added: int) -> bytes:
-    """A key's panes, in order, with some events more; what is over is left out when a pane begins."""
-    number, total = added >> 44, added & ONE - 1
-    if held is None:
-        return CELL.pack(pane, number, total)
-    newest, count, sum_ = CELL.unpack_from(held, len(held) - CELL.size)
-    if newest == pane:
-        return held[: -CELL.size] + CELL.pack(pane, count + number, sum_ + total)
-    if newest < pane:
-        first = CELL.unpack_from(held)[0]
-        kept = held if first >= pane - KEPT else held[-KEPT * CELL.size :]
-        return kept + CELL.pack(pane, number, total)
+def add_pane(
+    windows: Mapping[str, bytes],
+    changed: dict[str, bytes],
+    pane: int,
+    cells: Mapping[bytes | None, int],
+) -> None:
+    """Add a batch's events of one pane to the panes that keys have, in order.
+
+    What is over is left out when a key's newest pane begins. Panes come in rising order.
+    """
+    pack, unpack_from, size = CELL.pack, CELL.unpack_from, CELL.size
+    kept = -KEPT * size
+    held: bytes | None
+    # Names are decoded together: no key of the bench holds a line's end, and all have one.
+    names = b"\n".join(cells).decode().split("\n")  # type: ignore[arg-type]
+    for name, added in zip(names, cells.values(), strict=True):
+        number, total = added >> 44, added & ONE - 1
+        held = changed.get(name) or windows.get(name)
+        if held is None:
+            changed[name] = pack(pane, number, total)
+            continue
+        newest, count, sum_ = unpack_from(held, len(held) - size)
+        if newest < pane:
+            changed[name] = held[kept:] + pack(pane, number, total)
+        elif newest == pane:
+            changed[name] = held[:-size] + pack(pane, count + number, sum_ + total)
+        else:
+            changed[name] = add_late(held, pane, number, total)
+
+
+def add_late(held: bytes, pane: int, number: int, total: int) -> bytes:
+    """A key's panes with some events more in one that is not its newest."""
     cells = {at: (count, sum_) for at, count, sum_ in CELL.iter_unpack(held)}
     count, sum_ = cells.get(pane, (0, 0))
     cells[pane] = count + number, sum_ + total
