@@ -167,11 +167,13 @@ def _drain(fetcher: Fetcher, open_tps: set[TP]) -> dict[TP, list[Chunk]]:
     """Take what the fetcher holds for open partitions, a chunk each."""
     chunks: dict[TP, list[Chunk]] = {}
     for tp in list(fetcher._records):
+        result = fetcher._records[tp]
+        if isinstance(result, FetchResult):
+            _untie(result._partition_records)
         if tp not in open_tps:
             if not fetcher._subscriptions.is_assigned(tp):
                 del fetcher._records[tp]
             continue
-        result = fetcher._records[tp]
         if not isinstance(result, FetchResult):
             _forget(fetcher, tp)
             result.check_raise()
@@ -194,6 +196,15 @@ def _drain(fetcher: Fetcher, open_tps: set[TP]) -> dict[TP, list[Chunk]]:
         if records or state.position != start:
             chunks[tp] = [Chunk(tp.topic, tp.partition, start, state.position, end, records)]
     return chunks
+
+
+def _untie(part: PartitionRecords) -> None:
+    """Drop the iterator that a fetch's result is made with: it is not used, and refers back to it.
+
+    In that circle every fetch's bytes, up to 4 MB, waited for the garbage collector, which has few
+    reasons to run here: 50 bytes of memory for each event that was ever read.
+    """
+    part._records_iterator = None
 
 
 def _forget(fetcher: Fetcher, tp: TP) -> None:

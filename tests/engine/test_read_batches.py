@@ -1,10 +1,18 @@
 """Whole record batches: the same records and positions as aiokafka's record by record."""
 
+import gc
 import struct
+import weakref
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
-from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, PartitionRecords
+from aiokafka.consumer.fetcher import (
+    READ_COMMITTED,
+    READ_UNCOMMITTED,
+    FetchResult,
+    PartitionRecords,
+)
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record._crc32c import crc as crc32c
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -13,7 +21,7 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.hooks import read_batches
+from engine.hooks import _drain, read_batches
 
 TP = TopicPartition("plays", 0)
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -109,3 +117,30 @@ def test_a_wrong_checksum_is_said():
     part = PartitionRecords(TP, MemoryRecords(bytes(raw)), [], 0, None, None, True, READ_COMMITTED)
     with pytest.raises(CorruptRecordException, match="batch at 0"):
         read_batches(part, 100)
+
+
+@pytest.mark.parametrize("is_ours", [True, False], ids=["read", "discarded"])
+def test_a_fetch_is_given_back_without_the_garbage_collector(is_ours):
+    """A result is tied to itself by aiokafka; were it left so, every fetch's bytes would stay for minutes."""
+    part = fetched([Part("plain", 1, (0, 1), 2, "none")], READ_COMMITTED, 0)
+    held = weakref.ref(part)
+    state = SimpleNamespace(
+        position=0, highwater=2, has_valid_position=True, paused=False, consumed_to=lambda _to: None
+    )
+    assignment = SimpleNamespace(active=True, state_value=lambda _tp: state)
+    result = FetchResult(TP, assignment=assignment, partition_records=part, backoff=0)
+    fetcher = SimpleNamespace(
+        _records={TP: result},
+        _subscriptions=SimpleNamespace(is_assigned=lambda _tp: is_ours),
+        _notify=lambda _future: None,
+        _wait_consume_future=None,
+    )
+    gc.disable()
+    try:
+        chunks = _drain(fetcher, {TP} if is_ours else set())
+        del part, result
+        assert not fetcher._records
+        assert held() is None
+    finally:
+        gc.enable()
+    assert [len(chunk.records) for found in chunks.values() for chunk in found] == [2] * is_ours
