@@ -19,7 +19,7 @@ from ml.protocol import Verdict, finite
 from ml.rate import Rate, spans, width
 from models.errors import StateError
 
-NAME = "lite/1"
+NAME = "lite/2"
 _REACH = 4.0
 _encode = msgspec.msgpack.Encoder().encode
 

@@ -11,6 +11,7 @@ until it has seen some; values whose fine differences matter less than 1/16 of t
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
@@ -25,23 +26,26 @@ from ml.shape import Shape
 from ml.tail import Tail
 from models.errors import StateError
 
-NAME = "novelty/2"
+NAME = "novelty/3"
 MIN_SAMPLES = 30
 """Values until the first score."""
 
 CONTEXTS = (
     "value", "value at this time of day", "level", "variation", "jump",
-    "against this hour of the day", "against this hour of the week",
+    "against this hour of the week",
 )  # fmt: skip
-"""What is counted: the value; the value by 3-hour bucket of the UTC day; its exponential mean; its
-mean absolute deviation from that; its distance from the last mean; its distances from what the
-hours of the day and of the week usually bring."""
+"""What is counted: the value; its magnitude by 3-hour bucket of the UTC day; its exponential mean;
+its mean absolute deviation from that; its distance from the last mean; its distance from what this
+hour of the week usually brings."""
 
-_BUCKETS = (1, 8, 1, 1, 1, 1, 1)
+_BUCKETS = (1, 8, 1, 1, 1, 1)
 _BUCKET_MS = 10_800_000
 LEVEL_RATE = 0.1
 TRUST = 150
 """Points after which half of a surprise is believed: the young are surprised by everything."""
+
+_LARGEST = 1e300
+"""Most first values that a magnitude tells apart: a quotient must stay finite."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -72,6 +76,7 @@ class NoveltyDetector(SeriesEstimator):
         self.min_n_samples = min_n_samples
         self._seen = 0
         self._weight = 1.0
+        self._unit = 0.0
         self._level = 0.0
         self._variation = 0.0
         self._band = Band()
@@ -117,6 +122,7 @@ class NoveltyDetector(SeriesEstimator):
             context.visit(quantity, bucket, weight, settling=settling)
             rate.learn(novelty, short, longs)
         self._level, self._variation = judged.quantities[2:4]
+        self._unit = self._unit or abs(value)
         self._profile.learn(value, at)
         low, high = self._band.limits()
         self._shape.learn(value, (value > high) - (value < low) if not settling else 0, low, high)
@@ -130,8 +136,8 @@ class NoveltyDetector(SeriesEstimator):
     def dump(self) -> bytes:
         """The state, msgpack: about 2 KB, at most 3 KB."""
         return _encode([
-            NAME, self.min_n_samples, self._seen, self._weight, self._level, self._variation,
-            self._band.dump(), self._shape.dump(), self._profile.dump(), self._tail.dump(),
+            NAME, self.min_n_samples, self._seen, self._weight, self._unit, self._level,
+            self._variation, self._band.dump(), self._shape.dump(), self._profile.dump(), self._tail.dump(),
             [c.dump() for c in self._contexts], [r.dump() for r in self._rates],
         ])  # fmt: skip
 
@@ -143,11 +149,12 @@ class NoveltyDetector(SeriesEstimator):
             StateError: the state is not one of this version.
         """
         try:
-            _, min_n_samples, seen, weight, level, variation = state[:6]
-            band, shape, profile, tail, contexts, rates = state[6:]
+            _, min_n_samples, seen, weight, unit, level, variation = state[:7]
+            band, shape, profile, tail, contexts, rates = state[7:]
             detector = cls(int(min_n_samples))
             detector._seen, detector._weight = int(seen), float(weight)
-            detector._level, detector._variation = float(level), float(variation)
+            detector._unit, detector._level = float(unit), float(level)
+            detector._variation = float(variation)
             detector._band = Band(float(band[0]), float(band[1]), int(band[2]), bool(band[3]))
             detector._shape = Shape.load(shape)
             detector._profile, detector._tail = Profile.load(profile), Tail.load(tail)
@@ -182,5 +189,15 @@ class NoveltyDetector(SeriesEstimator):
         rate = max(LEVEL_RATE, 1.0 / (self._seen + 1))
         jump = value - before
         variation = self._variation + rate * (abs(jump) - self._variation)
-        day, week = self._profile.expected(at, before)
-        return value, value, before + rate * jump, variation, jump, value - day, value - week
+        week = self._profile.expected(at, before)[1]
+        magnitude = self._magnitude(value)
+        return value, magnitude, before + rate * jump, variation, jump, value - week
+
+    def _magnitude(self, value: float) -> float:
+        """The inverse hyperbolic sine of the value, in first values that were not nought.
+
+        Like a logarithm, but of all signs and of nought (Burbidge, Magee and Robb 1988): one burst
+        does not put all that is ordinary into one cell.
+        """
+        unit = self._unit or abs(value)
+        return math.asinh(min(max(value / unit, -_LARGEST), _LARGEST)) if unit else 0.0

@@ -1,21 +1,23 @@
 """How novel a series is lately, against how novel it usually is: one rate for one novelty.
 
-The rate of rare events is close to Poisson, so the distance of a short exponential mean from a
-long one has a known deviation, and no distribution of the values is assumed.
+The distance of a short exponential mean from a long one, in deviations. The deviation is measured
+in the series itself, for rare events come in clusters here and singly there (a quasi-Poisson rate:
+McCullagh and Nelder 1989), so no distribution of the values or of the events is assumed.
 """
 
 from __future__ import annotations
 
 import math
 
-SPANS = (800, 1600, 3200)
-"""Points the long mean looks back on: the mean of three, so that no single length decides."""
+SPANS = (500, 1000, 2000)
+"""Points the long mean looks back on: the mean of three, so that no single length decides. The
+deviation looks back on the middle one."""
 
 _EPSILON = 0.003
-"""Novelty that is always expected: a stream that repeats itself for ever would else be infinitely
+"""Variance that is always expected: a stream that repeats itself for ever would else be infinitely
 surprised by its first new value."""
 
-_WIDTH = (3.0, 20.0, 0.004)
+_WIDTH = (4.0, 20.0, 0.004)
 """Points the short mean looks back on: least, most, and share of the points seen. The longer a
 stream is known, the less a single new state says about it."""
 
@@ -33,13 +35,19 @@ def spans(seen: int) -> tuple[int, int, int]:
 
 
 class Rate:
-    """Exponentially weighted means of a novelty, one short and three long."""
+    """Exponentially weighted means of a novelty, one short and three long, and its variance."""
 
-    __slots__ = ("_a", "_b", "_c", "_short")
+    __slots__ = ("_a", "_b", "_c", "_short", "_variance")
 
-    def __init__(self, short: float = 0.0, longs: tuple[float, ...] = (0.0, 0.0, 0.0)) -> None:
+    def __init__(
+        self,
+        short: float = 0.0,
+        longs: tuple[float, ...] = (0.0, 0.0, 0.0),
+        variance: float = 0.0,
+    ) -> None:
         self._short = short
         self._a, self._b, self._c = longs
+        self._variance = variance
 
     def usual(self) -> float:
         """The novelty that is usual."""
@@ -48,20 +56,24 @@ class Rate:
     def surprise(self, novelty: float | None, width: float) -> float:
         """How far the short mean with this novelty lies above the usual, in deviations, >= 0.
 
-        None is as novel as usual. An exponential mean over ``width`` points has the variance
-        rate / (2 width).
+        None is as novel as usual. An exponential mean over ``width`` points would have half of
+        variance / ``width`` if they were independent; what is new comes in runs, so all of it is
+        taken.
         """
         usual = (self._a + self._b + self._c) / 3.0
         short = self._short + ((usual if novelty is None else novelty) - self._short) / width
         if short <= usual:
             return 0.0
-        return (short - usual) / math.sqrt((usual + _EPSILON) / (2.0 * width))
+        return (short - usual) / math.sqrt((self._variance + _EPSILON) / width)
 
     def learn(self, novelty: float | None, width: float, spans: tuple[int, int, int]) -> None:
         """Take a novelty in, into means of these lengths."""
+        usual = (self._a + self._b + self._c) / 3.0
         if novelty is None:
-            novelty = (self._a + self._b + self._c) / 3.0
+            novelty = usual
         a, b, c = spans
+        off = novelty - usual
+        self._variance += (off * off - self._variance) / b
         self._short += (novelty - self._short) / width
         self._a += (novelty - self._a) / a
         self._b += (novelty - self._b) / b
@@ -69,10 +81,10 @@ class Rate:
 
     def dump(self) -> list[float]:
         """The state as plain values."""
-        return [self._short, self._a, self._b, self._c]
+        return [self._short, self._a, self._b, self._c, self._variance]
 
     @classmethod
     def load(cls, state: list[float]) -> Rate:
         """The rate that was dumped; ValueError if it is not one."""
-        short, a, b, c = map(float, state)
-        return cls(short, (a, b, c))
+        short, a, b, c, variance = map(float, state)
+        return cls(short, (a, b, c), variance)

@@ -65,14 +65,9 @@ class Shape:
 
     @classmethod
     def load(cls, state: list[int | float]) -> Shape:
-        """The shape that was dumped; ValueError if it is not one.
-
-        States written before edges were kept have two values; their run begins anew.
-        """
-        run, zeros, *edge = state
-        if len(edge) > 1:
-            raise ValueError("shape has more than a run, noughts and an edge")
-        return cls(int(run), float(zeros), float(edge[0])) if edge else cls(0, float(zeros))
+        """The shape that was dumped; ValueError if it is not one."""
+        run, zeros, edge = state
+        return cls(int(run), float(zeros), float(edge))
 
     def _side(self, value: float, direction: int) -> int:
         """The side the run goes on at, else the side of the band."""

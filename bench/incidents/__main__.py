@@ -1,6 +1,6 @@
 """The simulator's labelled incidents, on seeds drawn at run time: recall, delay, false alarms.
 
-    python -m bench.incidents [--seeds 20] [--seed-base random|N] [--score 2 0.8] [--json OUT] [--docs]
+    python -m bench.incidents [--seeds 20] [--seed-base random|N] [--score 2 0.9] [--json OUT] [--docs]
 
 Each seed is a day to learn and two with an incident every two hours, judged every ten seconds on
 fourteen series. Our detectors alert at the scores given; the baselines (z-score, random, metronome)
@@ -94,7 +94,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--learned", type=float, default=1.0, help="days that are not counted")
     parser.add_argument("--rate", type=float, default=RATE, help="plays a second")
-    parser.add_argument("--score", nargs="+", type=float, default=[2.0, 0.8], help="to alert at")
+    parser.add_argument("--score", nargs="+", type=float, default=[2.0, 0.9], help="to alert at")
     parser.add_argument(
         "--detectors", nargs="+", default=["novelty", "lite"], choices=registry.names()
     )

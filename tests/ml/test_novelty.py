@@ -141,6 +141,36 @@ def test_one_wild_value_does_not_blind_it():
     assert max(got[-3:]) > max(got[600:-3])
 
 
+def test_one_burst_does_not_hide_what_time_of_day_it_is():
+    """Counts with a heavy tail: beside a burst of 5,000, days of 80 and nights of 8 share a cell of
+    values, and not one of magnitudes."""
+    draw, detector = random.Random(12), NoveltyDetector()
+    for i in range(24 * 12 * 10):
+        hour = i // 12 % 24
+        rate = 5_000 if i in range(700, 704) else 80 if 8 <= hour < 20 else 8
+        detector.learn(poisson(draw, rate), i * 300_000)
+    night = 24 * 12 * 10 + 2 * 12
+    for i in range(24 * 12 * 10, night):
+        detector.learn(poisson(draw, 8), i * 300_000)
+
+    def at_night(value: float) -> dict[str, float]:
+        return dict(detector.score(value, night * 300_000).contributions)
+
+    assert at_night(80.0)["value"] == 0
+    assert at_night(80.0)["value at this time of day"] > 0.1
+    assert at_night(8.0)["value at this time of day"] == 0
+
+
+@pytest.mark.parametrize("first", [0.0, 5e-324, -3.0, 1e308])
+def test_any_first_value_is_a_unit(first):
+    detector = NoveltyDetector()
+    for i in range(100):
+        detector.learn(first if i < 40 else (-1.0) ** i * 1e308, i * SLIDE)
+        assert math.isfinite(detector.score(1e308, (i + 1) * SLIDE).score or 0.0)
+
+    assert load(detector.dump()).dump() == detector.dump()
+
+
 def test_a_value_that_changes_after_a_long_constant_time_is_surprising():
     got = scores([5.0] * 300 + [6.0])
 

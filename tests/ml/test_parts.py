@@ -57,6 +57,28 @@ def test_a_rate_is_surprised_by_more_novelty_than_usual_and_not_by_less():
     assert 0 < usual.surprise(0.5, 8.0) < usual.surprise(1.0, 8.0)
 
 
+def test_a_rate_is_less_surprised_by_novelty_where_it_comes_in_clusters():
+    steady, clustered = Rate(), Rate()
+    for i in range(3000):
+        steady.learn(0.1, rate.width(i), rate.spans(i))
+        clustered.learn(1.0 if i % 100 < 10 else 0.0, rate.width(i), rate.spans(i))
+
+    assert clustered.usual() == pytest.approx(steady.usual(), abs=0.01)
+    assert steady.surprise(1.0, 8.0) > 2 * clustered.surprise(1.0, 8.0) > 0
+
+
+def test_a_rate_goes_on_after_its_dump_as_if_it_had_never_stopped():
+    kept = Rate()
+    for i in range(300):
+        kept.learn(float(i % 7 == 0), rate.width(i), rate.spans(i))
+    again = Rate.load(kept.dump())
+    for each in (kept, again):
+        each.learn(1.0, 8.0, rate.spans(300))
+
+    assert again.dump() == kept.dump()
+    assert again.surprise(0.7, 8.0) == kept.surprise(0.7, 8.0)
+
+
 def test_a_tail_is_one_before_anything_is_known_and_never_nought():
     tail = Tail()
     assert tail.probability(5.0) == 1

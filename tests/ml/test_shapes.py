@@ -62,15 +62,6 @@ def test_a_level_that_stays_for_an_hour_is_the_usual_one():
     assert detector.score(240.0, 1590 * MINUTE).shape == "spike"
 
 
-def test_a_state_from_before_edges_were_kept_is_still_read():
-    state = msgspec.msgpack.decode(taught(NoveltyDetector()).dump())
-    run, zeros, _edge = state[7]
-    state[7] = [run, zeros]
-    again = load(msgspec.msgpack.encode(state))
-
-    assert [v.shape for v in play(again, [200.0] * 5)] == ["spike"] * 4 + ["level shift"]
-
-
 def test_values_that_jump_from_side_to_side_are_no_level_shift():
     shapes = {v.shape for v in play(taught(NoveltyDetector()), [200.0, 20.0] * 6)}
 
