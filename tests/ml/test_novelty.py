@@ -143,7 +143,8 @@ def test_one_wild_value_does_not_blind_it():
 
 def test_one_burst_does_not_hide_what_time_of_day_it_is():
     """Counts with a heavy tail: beside a burst of 5,000, days of 80 and nights of 8 share a cell of
-    values, and not one of magnitudes."""
+    values, and not one of magnitudes.
+    """
     draw, detector = random.Random(12), NoveltyDetector()
     for i in range(24 * 12 * 10):
         hour = i // 12 % 24
