@@ -22,17 +22,29 @@ those at which the forecaster takes notes."""
 WARM = 0.25
 """Share of a series, from its beginning, in which no origin lies."""
 
+KEPT = 200
+"""Errors that the plain intervals are made of, as many as the forecaster's."""
+
 REFIT = 48
 LAST = 500
 
 Floats = NDArray[np.float64]
 
 
+class Intervals(NamedTuple):
+    """How 90 % intervals did over all origins and horizons of a series; see :class:`Rolled`."""
+
+    coverage: float
+    width: float
+    score: float
+
+
 class Rolled(NamedTuple):
     """Of one series; errors in mean absolute scaled errors (MASE, Hyndman and Koehler 2006).
 
-    ``alone`` member -> MASE by itself; ``coverage`` of the 90 % interval; ``width`` and ``score`` are its
-    mean width and interval score (Gneiting and Raftery 2007), scaled like the errors.
+    ``alone`` member -> MASE by itself. ``coverage``, ``width`` and ``score`` of the 90 % interval: the share
+    of values in it, its mean width and its mean interval score (Gneiting and Raftery 2007: width, and
+    20 times what a value lies outside), scaled like the errors; of ``plain`` those of :func:`conformal`.
     """
 
     name: str
@@ -40,9 +52,8 @@ class Rolled(NamedTuple):
     origins: int
     mase: float
     alone: dict[str, float]
-    coverage: float
-    width: float
-    score: float
+    intervals: Intervals
+    plain: Intervals
     learn_us: float
     forecast_us: float
     state_bytes: int
@@ -56,7 +67,8 @@ def roll(series: Regular) -> Rolled:
     alone = create(DEFAULT, seasons_of(series.step_ms))
     off: list[Floats] = []
     singly: dict[str, list[Floats]] = {name: [] for name in alone}
-    ends: list[tuple[Floats, Floats, Floats]] = []
+    ours: list[tuple[Floats, Floats, Floats]] = []
+    plain: list[tuple[Floats, Floats, Floats]] = []
     learning = asking = 0.0
     every = EVERY[len(values) <= 1_500]
     for place, (value, known) in enumerate(zip(values, series.filled, strict=True)):
@@ -78,19 +90,41 @@ def roll(series: Regular) -> Rolled:
         coming = values[place + 1 : place + 1 + horizon]
         off.append(np.abs(np.array(said.points[: len(coming)]) - coming))
         low, high = (np.array(end[: len(coming)]) for end in said.intervals[LEVEL])
-        ends.append((low, high, coming))
+        ours.append((low, high, coming))
+        plain.append((*conformal(series.filled[: place + 1], len(coming)), coming))
         for name, path in paths(alone, horizon).items():
             singly[name].append(np.abs(path[: len(coming)] - coming))
-    low, high, coming = (np.concatenate(part) for part in zip(*ends, strict=True))
-    known = ~np.isnan(coming)
-    outside = np.maximum(low - coming, 0) + np.maximum(coming - high, 0)
     mase = {name: float(np.nanmean(np.concatenate(each)) / scale) for name, each in singly.items()}
     return Rolled(
         series.name, len(values), len(off), float(np.nanmean(np.concatenate(off)) / scale), mase,
-        float((outside[known] == 0).mean()), float(np.mean(high - low) / scale),
-        float(np.mean((high - low + 2 / (1 - LEVEL) * outside)[known]) / scale),
+        judged(ours, scale), judged(plain, scale),
         1e6 * learning / len(values), 1e6 * asking / len(off), len(forecaster.dump()),
     )  # fmt: skip
+
+
+def judged(ends: list[tuple[Floats, Floats, Floats]], scale: float) -> Intervals:
+    """Of (low, high, what came) of each origin; slots without a value count for nothing."""
+    low, high, coming = (np.concatenate(part) for part in zip(*ends, strict=True))
+    known = ~np.isnan(coming)
+    low, high, coming = low[known], high[known], coming[known]
+    outside = np.maximum(low - coming, 0) + np.maximum(coming - high, 0)
+    return Intervals(
+        float((outside == 0).mean()), float(np.mean(high - low) / scale),
+        float(np.mean(high - low + 2 / (1 - LEVEL) * outside) / scale),
+    )  # fmt: skip
+
+
+def conformal(past: Floats, horizon: int) -> tuple[Floats, Floats]:
+    """The last value with 90 % intervals of its last 200 errors at each horizon, nothing adapted.
+
+    Split conformal prediction (Vovk, Gammerman and Shafer 2005), the plain thing to compare with.
+    """
+    low, high = np.empty(horizon), np.empty(horizon)
+    for ahead in range(1, horizon + 1):
+        errors = past[ahead:][-KEPT:] - past[:-ahead][-KEPT:]
+        share = min((1 + 1 / len(errors)) * LEVEL, 1.0)
+        low[ahead - 1], high[ahead - 1] = np.quantile(errors, [(1 - share) / 2, (1 + share) / 2])
+    return past[-1] + low, past[-1] + high
 
 
 def paths(members: dict[str, Member], horizon: int) -> dict[str, Floats]:

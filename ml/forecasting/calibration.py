@@ -24,8 +24,9 @@ class Calibration:
     Source: adaptive conformal inference, Gibbs and Candès 2021. A quantile is read off the last 200
     errors of its horizon, not at its rung but at a place that moves up by ``step * rung`` when the
     value lay above it and down by ``step * (1 - rung)`` when not, so that over T outcomes the share of
-    misses is within about 1 / (step * T) of what was promised, whatever the data. Where the paper's
-    place leaves [0, 1] and its interval becomes infinite, this one widens by the errors' own range.
+    misses is within about 1 / (step * T) of what was promised. The paper has this for any data, for its
+    interval becomes infinite where its place leaves [0, 1]; this one widens by at most the errors' own
+    range, and so on data that go on leaving that range it is not promised.
     Both ends are followed by themselves, so that skewed errors have skewed intervals. Compared are
     the quantiles that were *issued*: what is learned of a far horizon comes late.
     """

@@ -3,9 +3,10 @@
 import math
 
 import numpy as np
+import pytest
 
 from bench.forecast.__main__ import compared, summary, table
-from bench.forecast.rolling import online, roll, task_of
+from bench.forecast.rolling import Intervals, conformal, judged, online, roll, task_of
 from bench.forecast.series import Regular, on_grid
 
 HOUR = 3_600_000
@@ -36,9 +37,47 @@ def test_a_season_is_forecast_better_than_by_the_last_value():
     rolled = roll(daily(500))
 
     assert rolled.mase < 0.6 * rolled.alone["last"]
-    assert 0.8 < rolled.coverage < 1
+    assert 0.8 < rolled.intervals.coverage < 1
+    assert rolled.intervals.score < 0.7 * rolled.plain.score
     assert any("daily" in line for line in table([rolled]))
     assert "88 to 92 %" in "\n".join(summary([rolled]))
+
+
+def test_the_worst_is_none_that_is_known_exactly():
+    rolled = roll(daily(500))
+    exact = rolled._replace(
+        name="exact",
+        mase=1e-9,
+        alone=dict.fromkeys(rolled.alone, 1e-12),
+        intervals=Intervals(1.0, 0.0, 0.0),
+    )
+    said = "\n".join(summary([rolled, exact]))
+
+    assert "daily" in said
+    assert "exact," not in said
+    assert "exact with" not in said
+
+
+def test_plain_intervals_hold_nine_of_ten_of_what_does_not_change():
+    walk = np.cumsum(np.random.default_rng(2).normal(0, 1, 4_000))
+    inside = []
+    for place in range(500, 3_900, 20):
+        low, high = conformal(walk[: place + 1], 10)
+        inside += (
+            (walk[place + 1 : place + 11] >= low) & (walk[place + 1 : place + 11] <= high)
+        ).tolist()
+
+    assert 0.86 < np.mean(inside) < 0.94
+
+
+def test_an_interval_score_is_its_width_and_twenty_times_what_lies_outside():
+    low, high, came = (
+        np.array([0.0, 0.0, 0.0]),
+        np.array([2.0, 2.0, 2.0]),
+        np.array([1.0, 2.5, np.nan]),
+    )
+
+    assert judged([(low, high, came)], 2.0) == pytest.approx((0.5, 1.0, 3.5))
 
 
 def test_both_are_asked_at_the_same_origins():
@@ -53,6 +92,7 @@ def test_ten_series_at_most_are_compared_and_artificial_ones_never():
     names = [f"real{k}" for k in range(20)] + ["art_one", "river: x", "simulator: y"]
     chosen = [s.name for s in compared([daily(10, name) for name in names])]
 
-    assert len(chosen) == 10
+    assert len(chosen) == len(set(chosen)) == 10
+    assert [s.name for s in compared([daily(10, "alone")])] == ["alone"]
     assert chosen[:2] == ["river: x", "simulator: y"]
     assert "art_one" not in chosen
