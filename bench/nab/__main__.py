@@ -1,7 +1,8 @@
 """The Numenta Anomaly Benchmark: detectors on a copy of its corpus, at one threshold for all.
 
     python -m bench.nab --corpus DIR [--groups G ...] [--detector NAME] [--threshold best|T]
-                        [--decimate 2 3] [--rescale 1.19 1.41 1.68] [--beside NAME ...] [--json OUT] [--emit DIR] [--plots DIR]
+                        [--decimate 2 3] [--rescale 1.19 1.41 1.68] [--power 0.5 2 3] [--beside NAME ...]
+                        [--json OUT] [--emit DIR] [--plots DIR]
 
 The corpus is not shipped (see bench/nab/corpus.py). NAME is one of ours, ``river:HalfSpaceTrees``
 and other detectors of River as shipped, or one of the corpus' published results. Every run prints
@@ -15,14 +16,14 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from bench.machine import about
 from bench.nab.contenders import Contest, enter, names
-from bench.nab.corpus import Series, decimate, read_corpus, rescale, thin
+from bench.nab.corpus import Series, decimate, raise_to, read_corpus, rescale, thin
 from bench.nab.pictures import draw
 from bench.nab.report import emit, report
 from bench.nab.scoring import PROFILES, best, left_out
@@ -49,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     at = result["threshold"]["standard"]
     if args.decimate:
         result["decimated"] = _decimated(args, series, at)
-    if args.rescale:
-        result["rescaled"] = _rescaled(args, series, at)
+    if args.rescale or args.power:
+        result["otherwise"] = _otherwise(args, series, at)
     result["baselines"] = {
         name: report(series, other, None)["scores"] for name, other in beside.items()
     }
@@ -83,6 +84,14 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=[],
         metavar="F",
         help="also on the same values times F: another unit, another place in a detector's cells",
+    )
+    parser.add_argument(
+        "--power",
+        nargs="*",
+        type=float,
+        default=[],
+        metavar="P",
+        help="also on the values to the power of P: a heavier or lighter tail",
     )
     parser.add_argument(
         "--beside", nargs="*", default=BASELINES, metavar="NAME", help="'all', or other detectors"
@@ -118,17 +127,21 @@ def _decimated(
     return out
 
 
-def _rescaled(
+def _otherwise(
     args: argparse.Namespace, series: Sequence[Series], at: float
 ) -> dict[str, dict[str, float]]:
-    """Standard scores in other units: at their own best threshold, at the corpus', groups left out.
+    """Standard scores of other values at the same times: at their own best threshold, at the corpus',
+    and with groups left out.
 
     ``left_out`` is the worst group at the steady threshold of the others, ``left_out_at_best`` at
     their plainly best one; 0 where there is one group only.
     """
     out, standard = {}, PROFILES["standard"]
-    for factor in args.rescale:
-        copies = [rescale(s, factor) for s in series]
+    kinds: list[tuple[str, Callable[[Series, float], Series], float]]
+    kinds = [("times", rescale, f) for f in args.rescale]
+    kinds += [("power", raise_to, p) for p in args.power]
+    for kind, other, by in kinds:
+        copies = [other(s, by) for s in series]
         contest = enter(args.detector, args.corpus, copies, args.workers)
         own = best(copies, contest.scores, standard, contest.cooldown)
         same = best(copies, contest.scores, standard, contest.cooldown, at)
@@ -136,7 +149,7 @@ def _rescaled(
             left_out(copies, contest.scores, standard, contest.cooldown, **choose)
             for choose in ({}, {"choose": best})
         )
-        out[f"times {factor:g}"] = {
+        out[f"{kind} {by:g}"] = {
             "best": round(own.score, 3), "threshold": own.threshold, "same": round(same.score, 3),
             "left_out": round(min((r.score for r in steady.values()), default=0.0), 3),
             "left_out_at_best": round(min((r.score for r in plain.values()), default=0.0), 3),
@@ -177,7 +190,7 @@ def _show(series: Sequence[Series], result: dict[str, Any]) -> None:
         print(f"  {group}, threshold of the other groups: steady {score:.2f}, best {plain:.2f}")
     for by, r in result.get("decimated", {}).items():
         print(f"  {by}: {r['best']:.2f} at {r['threshold']:.3g}, {r['same']:.2f} at ours")
-    for by, r in result.get("rescaled", {}).items():
+    for by, r in result.get("otherwise", {}).items():
         print(
             f"  {by}: {r['best']:.2f} at {r['threshold']:.3g}, {r['same']:.2f} at ours, worst group"
             f" left out: steady {r['left_out']:.2f}, best {r['left_out_at_best']:.2f}"

@@ -85,6 +85,12 @@ def rescale(series: Series, factor: float) -> Series:
     return series._replace(values=[value * factor for value in series.values])
 
 
+def raise_to(series: Series, power: float) -> Series:
+    """The values to a power, signs kept: the same order, and a heavier or lighter tail."""
+    values = [math.copysign(abs(value) ** power, value) for value in series.values]
+    return series._replace(values=values)
+
+
 def published(corpus: Path, detector: str, series: Series) -> NDArray[np.float64]:
     """The scores that a detector's results hold for a series, one a point.
 

@@ -151,7 +151,7 @@ def run(corpus, *more):
 
 
 def test_the_command_writes_what_it_prints(small_corpus, capsys):
-    got = run(small_corpus, "--decimate", "2", "--rescale", "2", "3")
+    got = run(small_corpus, "--decimate", "2", "--rescale", "2", "3", "--power", "1", "2")
 
     assert got["found"]["standard"] == got["windows"] == 1
     assert set(got["scores"]) == set(got["threshold"]) == set(scoring.PROFILES)
@@ -161,9 +161,11 @@ def test_the_command_writes_what_it_prints(small_corpus, capsys):
     assert got["decimated"]["means of 2"]["best"] > 0
     assert got["decimated"]["every 2"]["best"] > 0
     # A power of two leaves every value where it was in its cell; another factor does not.
-    assert got["rescaled"]["times 2"]["best"] == got["scores"]["standard"]
-    assert got["rescaled"]["times 2"]["same"] == got["scores"]["standard"]
-    assert got["rescaled"]["times 3"]["best"] > 0
+    assert got["otherwise"]["times 2"]["best"] == got["scores"]["standard"]
+    assert got["otherwise"]["times 2"]["same"] == got["scores"]["standard"]
+    assert got["otherwise"]["times 3"]["best"] > 0
+    assert got["otherwise"]["power 1"] == got["otherwise"]["times 2"]
+    assert got["otherwise"]["power 2"]["best"] > 0
     assert got["per_group"]["g"]["recall"] == 1
     assert "metronome" in capsys.readouterr().out
     assert known_cause.main(["--corpus", str(small_corpus), "--groups", "g"]) == 0
