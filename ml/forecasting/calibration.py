@@ -14,6 +14,9 @@ _RUNGS = np.array(RUNGS)
 _LOWER = _RUNGS < 0.5
 _KEPT = 200
 _STEP = 0.02
+_BEYOND = 0.02
+"""How far a place may leave [0, 1]: further, it would take thousands of outcomes to come back after a
+run of misses, and intervals would stay far too wide."""
 
 Floats = NDArray[np.float64]
 
@@ -25,8 +28,8 @@ class Calibration:
     errors of its horizon, not at its rung but at a place that moves up by ``step * rung`` when the
     value lay above it and down by ``step * (1 - rung)`` when not, so that over T outcomes the share of
     misses is within about 1 / (step * T) of what was promised. The paper has this for any data, for its
-    interval becomes infinite where its place leaves [0, 1]; this one widens by at most the errors' own
-    range, and so on data that go on leaving that range it is not promised.
+    interval becomes infinite where its place leaves [0, 1]; this one reaches at most 2.5 % of the errors' own
+    range beyond them, and so on data that go on leaving that range it is not promised.
     Both ends are followed by themselves, so that skewed errors have skewed intervals. Compared are
     the quantiles that were *issued*: what is learned of a far horizon comes late.
     """
@@ -59,7 +62,9 @@ class Calibration:
         # Where all is known exactly, every quantile is the same and hits say nothing of where they are.
         told = (issued[:, 0] < issued[:, -1]) | (value != points)
         step = np.where(told & (self.seen[nodes] > 0), _STEP, 0.0)[:, None]
-        self._places[nodes] = np.clip(self._places[nodes] + step * (_RUNGS - held), -1.0, 2.0)
+        self._places[nodes] = np.clip(
+            self._places[nodes] + step * (_RUNGS - held), -_BEYOND, 1.0 + _BEYOND
+        )
         self._errors[nodes, self.seen[nodes] % _KEPT] = value - points
         self.seen[nodes] += 1
 

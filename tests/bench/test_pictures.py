@@ -7,6 +7,7 @@ import pytest
 
 from bench import pictures
 from bench.incidents.ground import PANE, Ground, Track
+from ml.novelty import CONTEXTS
 from simulate.incidents import HOUR, MINUTE, release
 
 AT = 8 * HOUR
@@ -28,7 +29,7 @@ def test_a_finding_is_drawn_with_its_band_threshold_and_contexts(ground):
 
     assert found.count("circle") == 2
     assert found.count("polygon") == 1
-    assert found.count("polyline") == 1 + 1 + 7
+    assert found.count("polyline") == 1 + 1 + len(CONTEXTS)
     assert "value at this time of day" in "".join(root.itertext())
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ml.forecasting import Forecaster, forecast
+from ml.forecasting.calibration import Calibration
 
 HOUR = 3_600_000
 CHEAP = ("last", "slow_level", "trend", "day")
@@ -172,3 +173,21 @@ def test_intervals_hold_at_every_horizon_and_phase_of_a_short_period():
     assert (
         np.mean(off) < 3.5
     )  # the noise alone is 1.4; whoever says the last value again is off by 15
+
+
+def test_intervals_are_narrow_again_once_a_run_of_misses_is_forgotten():
+    """Sixty errors of fifty deviations, 48 slots ahead: as many misses before any answer to them counts.
+
+    Two hundred later none of them is among the errors kept.
+    """
+    draw, calibration, point = np.random.default_rng(4), Calibration(1), np.zeros(1)
+    issued, widths = [], []
+    for i in range(900):
+        issued.append(calibration.issue())
+        widths.append(float(issued[-1][0, -2] - issued[-1][0, 1]))
+        error = 50.0 if 400 <= i < 460 else float(draw.normal())
+        calibration.learn(np.zeros(1, np.intp), error, point, issued[max(0, i - 48)])
+
+    assert widths[399] < 6
+    assert widths[480] > 20
+    assert max(widths[661:]) < 1.5 * max(widths[300:400])
