@@ -34,7 +34,9 @@ from tests.support.worker import Worker
 
 PARTITIONS = 4
 LATENESS = 10_000
-COUNTRIES = ("FR", "DE", "SE", "US")
+COUNTRIES = tuple("FR DE SE US GB ES IT NL BR MX JP IN CA AU PL NO DK FI PT CH".split())
+"""As many as give some hundred versions of alerts in five minutes."""
+
 PLATFORMS = ("ios", "android", "web")
 SLICES = [(platform, country) for country in COUNTRIES for platform in PLATFORMS]
 TICK = 0.05
