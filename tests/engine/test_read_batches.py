@@ -21,7 +21,8 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.hooks import _drain, read_batches
+from engine.batches import read_batches
+from engine.hooks import _drain
 
 TP = TopicPartition("plays", 0)
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
