@@ -221,20 +221,30 @@ class PartitionState:
             StateError: a value cannot be decoded; the message names store and key.
         """
         state = cls(specs)
+        if (meta := entries.get(META_KEY)) is not None:
+            state.meta = _decode_meta(meta)
+        # Keys of one store mostly follow each other, as they were flushed.
+        store: KeyedStore | None = None
+        prefix: bytes | None = None
+        size = 0
+        decode: Callable[[bytes], Any] = bytes
         for raw_key, raw in entries.items():
-            if raw_key == META_KEY:
-                state.meta = _decode_meta(raw)
-                continue
-            name, _, key = raw_key.decode().partition("\x00")
-            spec = state.specs.get(name)
-            if spec is None:
-                continue  # a store that this version no longer has
+            if raw_key[:size] != prefix:
+                name, end, _ = raw_key.partition(b"\x00")
+                prefix = name + end if end else None
+                spec = state.specs.get(name.decode()) if end else None
+                size, store = len(prefix or b""), None
+                if spec is not None:
+                    store, decode = state.stores[spec.name], spec.decode
+            if store is None:
+                continue  # the partition's own record, or a store that this version no longer has
             try:
-                value = spec.decode(raw)
+                value = decode(raw)
             except Exception as exc:
-                msg = f"store {name!r} key {key!r}: cannot decode {len(raw)} bytes: {exc}"
+                name, _, key = raw_key.partition(b"\x00")
+                msg = f"store {name.decode()!r} key {key.decode()!r}: cannot decode {len(raw)} bytes: {exc}"
                 raise StateError(msg) from exc
-            dict.__setitem__(state.stores[name], key, value)
+            _assign(store, raw_key[size:].decode(), value)
         return state
 
     # -- undoing what a failed fold did -----------------------------------------------------

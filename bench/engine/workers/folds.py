@@ -65,7 +65,8 @@ def add_pane(
 ) -> None:
     """Add a batch's events of one pane to the panes that keys have, in order.
 
-    What is over is left out when a key's newest pane begins. Panes come in rising order.
+    What is over is left out when a key's newest pane begins: a batch must not span more panes than are
+    kept, or one would begin and end in it unseen. Panes come in rising order.
     """
     pack, unpack_from, size = CELL.pack, CELL.unpack_from, CELL.size
     kept = -KEPT * size
