@@ -221,9 +221,7 @@ async def next_values(
         waiter.cancel()
     counts: dict[int, int] = {}
     for tp in list(fetcher._records):
-        values = into.get(
-            tp.partition, {}
-        )  # of a partition that is done, nothing is wanted any more
+        values = into.get(tp.partition, {})  # nothing is wanted any more of one that is done
         read = partial(read_values, limit=VALUES_AT_ONCE, into=values)
         if tp in fetcher._records and (taken := _take(fetcher, tp, read)):
             counts[tp.partition] = taken[0]
