@@ -161,7 +161,12 @@ def measure(keys: int, events: int) -> dict[str, Any]:
         logs[number].append(batch)
     fold, changelogs = folded(logs, events)
     restore, records, held = restored(changelogs)
-    return {"event": fold, "restored_record": restore, "records": records, "keys": held}
+    return {
+        "event": fold,
+        "restored_record": restore,
+        "changelog_records": records,
+        "keys_held": held,
+    }
 
 
 def main() -> None:
@@ -179,7 +184,7 @@ def main() -> None:
     for what in ("event", "restored_record"):
         parts = {p: round(median(r[what][p] for r in rounds), 3) for p in rounds[0][what]}
         result[f"us_per_{what}"] = {**parts, "together": round(sum(parts.values()), 3)}
-    result |= {name: rounds[0][name] for name in ("records", "keys")}
+    result |= {name: rounds[0][name] for name in ("changelog_records", "keys_held")}
     print(json.dumps(result, indent=2))
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, dropwhile, islice
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import codec
@@ -150,12 +150,8 @@ def _add(found: Records, records: list[Any], first: int) -> None:
 
 
 def _put_all(into: dict[bytes, bytes | None], batch: Any, first: int) -> int:
-    if batch.base_offset < first:  # the position is inside a batch
-        wanted = [r for r in batch if r.offset >= first]
-        into.update((r.key, r.value) for r in wanted)
-        return len(wanted)
     count = 0
-    for record in batch:
+    for record in dropwhile(lambda record: record.offset < first, batch):
         into[record.key] = record.value
         count += 1
     return count
