@@ -18,13 +18,14 @@ import faust
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
+from engine.batches import compress_fast
 from engine.broker import BrokerKind, ensure_topics, probe
 from engine.chunk import ChunkSchema
 from engine.exits import EXIT_CODE, leave_now
 from engine.flush import Flush
 from engine.follower import Follower
 from engine.global_store import GlobalStore
-from engine.hooks import ChunkConsumer, ChunkTransport, check_sources, compress_fast
+from engine.hooks import ChunkConsumer, ChunkTransport, check_sources
 from engine.io_thread import IoThread
 from engine.metrics import EngineMetrics
 from engine.partition import Partition

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from engine.hooks import next_chunks
+from engine.hooks import next_values
 
 POLL_MS = 100
 POLL_SECONDS = POLL_MS / 1000
@@ -100,10 +100,8 @@ async def restore(
             if known is not None:
                 consumer.seek(tp, known)
         while len(found) < len(tps):
-            for tp, chunk in (await next_chunks(consumer, POLL_SECONDS)).items():
-                keys: list[Any] = chunk.records.keys  # a compacted topic takes none without
-                read[tp.partition].update(zip(keys, chunk.records.values, strict=True))
-                progress(tp.partition, len(chunk.records))
+            for number, records in (await next_values(consumer, read, POLL_SECONDS)).items():
+                progress(number, records)
             for tp in [tp for tp in tps if tp.partition not in found]:
                 await _settle(consumer, tp, tps, read, found)
     return found
@@ -127,5 +125,7 @@ async def _settle(
     elif known is not None:
         found[tp.partition] = Restored(None, end)
     elif await consumer.position(tp) >= end:
-        values = {k: v for k, v in read.pop(tp.partition).items() if v is not None}
+        values: dict[bytes, Any] = read.pop(tp.partition)
+        for key in [key for key, value in values.items() if value is None]:
+            del values[key]
         found[tp.partition] = Restored(values, end)

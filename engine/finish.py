@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
@@ -14,6 +13,7 @@ from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 from engine.exits import leave_now
 from engine.flush import MAX_BATCH_BYTES
 from engine.partition import UNKNOWN_END, Partition
+from engine.store import Changes
 from engine.work import Work
 from models.errors import FencedError
 from models.flow import TIMERS, Fold, Output, Record
@@ -79,16 +79,14 @@ async def _write(step: Step, work: Work) -> None:
     step.engine.flushed(step, work)
 
 
-def _too_large(
-    outputs: Sequence[Output], changes: Sequence[tuple[bytes, bytes | None]]
-) -> str | None:
+def _too_large(outputs: Sequence[Output], changes: Changes) -> str | None:
     """Why the broker would refuse the flush for ever, or None."""
     limit = MAX_BATCH_BYTES - 1_000  # a batch's and a record's own fields, and headers
     for out in outputs:
         if len(out.value or b"") + len(out.key or b"") > limit:
             return f"{MessageSizeTooLargeError.__name__}: an output for {out.topic} is too large"
     # Of 20,000 changes this is what costs, so it loops in C.
-    if max(map(len, filter(None, map(itemgetter(1), changes))), default=0) > limit // 2:
+    if max(map(len, filter(None, changes.values)), default=0) > limit // 2:
         for key, value in changes:
             if len(value or b"") + len(key) > limit:
                 return (

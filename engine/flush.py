@@ -23,8 +23,9 @@ from aiokafka.partitioner import murmur2
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.types import TP
 
-from engine.hooks import fill
+from engine.batches import fill
 from engine.io_thread import IoThread
+from engine.store import Changes
 from models.errors import FencedError
 from models.flow import Headers, Output
 from models.settings import Settings
@@ -38,7 +39,6 @@ PLAIN_AT_ONCE = 4
 TICK_SECONDS = 0.5
 """A deadline is counted in these: as one counts what was longer, the process being frozen."""
 
-Change = tuple[bytes, bytes | None]
 Entry = tuple[bytes | None, bytes | None] | tuple[bytes | None, bytes | None, Headers]
 """Key, value, and headers if there are any."""
 
@@ -57,7 +57,7 @@ class Writer(Protocol):
     """Makes the batches of one source partition durable, one after the other."""
 
     async def write(
-        self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
+        self, outputs: Sequence[Output], changes: Changes, next_offset: int, now: int
     ) -> int:
         """Write all; return when it is durable, with the changelog's end after it.
 
@@ -130,7 +130,7 @@ class _Remote:
         self._writer = writer
 
     async def write(
-        self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
+        self, outputs: Sequence[Output], changes: Changes, next_offset: int, now: int
     ) -> int:
         return await self._io.call(self._writer.write(outputs, changes, next_offset, now))
 
@@ -154,13 +154,13 @@ class _PlainWriter:
         self._log = (place.changelog, place.source.partition)
 
     async def write(
-        self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
+        self, outputs: Sequence[Output], changes: Changes, next_offset: int, now: int
     ) -> int:
         grouped = _by_partition(outputs, self._settings)
         async with self._turns:
             return await _within(self._settings.flush_deadline, self._send(grouped, changes, now))
 
-    async def _send(self, grouped: Grouped, changes: Sequence[Change], now: int) -> int:
+    async def _send(self, grouped: Grouped, changes: Changes, now: int) -> int:
         await _send(self._producer, grouped, now)
         ends = await _send(self._producer, {self._log: changes}, now)
         return int(ends[self._log])
@@ -188,7 +188,7 @@ class _TransactionalWriter:
         await self._producer.start()
 
     async def write(
-        self, outputs: Sequence[Output], changes: Sequence[Change], next_offset: int, now: int
+        self, outputs: Sequence[Output], changes: Changes, next_offset: int, now: int
     ) -> int:
         grouped = _by_partition(outputs, self._settings)
         grouped[self._log] = changes

@@ -1,4 +1,4 @@
-"""Every hold on the private parts of Faust and aiokafka, in one place.
+"""Every hold on the private parts of Faust and aiokafka, but for record batches (``engine.batches``).
 
 Each override names what it replaces and why. ``check_sources`` compares a hash of every replaced or
 relied-on function with the one this was written against, so that an upgrade is a clear error at
@@ -11,11 +11,11 @@ import asyncio
 import hashlib
 import inspect
 import logging
-from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, codec
-from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchResult, PartitionRecords
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import ConsumerStoppedError, CorruptRecordException
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -25,22 +25,23 @@ from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as faust_driver
 from faust.types import TP, ConsumerMessage
 
+from engine.batches import read_batches, read_values
 from engine.chunk import Chunk
 from models.errors import ConfigurationError
-from models.flow import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from mode import ServiceT
 
 log = logging.getLogger("backbeat.engine")
+T = TypeVar("T")
 
 MAX_CHUNK = 5_000
 """Records after which a chunk takes no further batch: folding many holds the event loop."""
 
-PIECE = 256
-"""Records that are taken apart together."""
+VALUES_AT_ONCE = 100_000
+"""Records after which a restore lets others have its thread; longer turns with one dict are quicker."""
 
 FETCH_MIN_BYTES = 16 * 1024
 FETCH_MAX_WAIT_MS = 50
@@ -94,38 +95,6 @@ def check_sources() -> None:
             raise ConfigurationError(msg)
 
 
-def fill(builder: BatchBuilder, entries: Sequence[Any], start: int, now: int) -> int:
-    """Put entries (key, value[, headers]) into a record batch until it is full.
-
-    Replaces ``BatchBuilder.append`` for every record, which costs more than the record itself.
-
-    Returns:
-        the index after the last entry that had room.
-    """
-    append = builder._builder.append
-    at = start
-    no_headers: list[Any] = []
-    for entry in entries[start:] if start else entries:
-        if len(entry) == 2:
-            full = append(at - start, now, entry[0], entry[1], no_headers) is None
-        else:
-            full = append(at - start, now, entry[0], entry[1], list(entry[2])) is None
-        if full:
-            break
-        at += 1
-    builder._relative_offset = at - start
-    return at
-
-
-def compress_fast() -> None:
-    """Have aiokafka compress with lz4's fast mode, level 1.
-
-    Its default, 9, is the slow mode: 25 times the CPU for 26 % less on a changelog's batches
-    (measured: 4.0 and 0.15 µs a record), and it has no setting. Every reader reads both.
-    """
-    codec.lz4_encode.__defaults__ = (1,)
-
-
 class ChunkConsumerThread(faust_driver.AIOKafkaConsumerThread):
     """Takes whole chunks from aiokafka's fetcher, and only of partitions whose gate is open."""
 
@@ -167,35 +136,55 @@ def _drain(fetcher: Fetcher, open_tps: set[TP]) -> dict[TP, list[Chunk]]:
     """Take what the fetcher holds for open partitions, a chunk each."""
     chunks: dict[TP, list[Chunk]] = {}
     for tp in list(fetcher._records):
-        result = fetcher._records[tp]
-        if isinstance(result, FetchResult):
-            _untie(result._partition_records)
         if tp not in open_tps:
-            if not fetcher._subscriptions.is_assigned(tp):
-                del fetcher._records[tp]
-            continue
-        if not isinstance(result, FetchResult):
-            _forget(fetcher, tp)
-            result.check_raise()
-            continue
-        state = result._assignment.state_value(tp) if result._assignment.active else None
-        if state is None or not state.has_valid_position or not result.check_assignment(tp):
-            _forget(fetcher, tp)
-            continue
-        start = state.position
-        try:
-            records, has_more = read_batches(result._partition_records, MAX_CHUNK)
-        except CorruptRecordException as exc:
-            log.warning("%s[%s] at %d: %s; fetched again", tp.topic, tp.partition, start, exc)
-            _forget(fetcher, tp)
-            continue
-        result._update_position()
-        if not has_more:
-            _forget(fetcher, tp)
-        end = state.highwater if state.highwater is not None else state.position
-        if records or state.position != start:
-            chunks[tp] = [Chunk(tp.topic, tp.partition, start, state.position, end, records)]
+            _release(fetcher, tp)
+        elif taken := _take(fetcher, tp, lambda part: read_batches(part, MAX_CHUNK)):
+            records, start, state = taken
+            end = state.highwater if state.highwater is not None else state.position
+            if records or state.position != start:
+                chunks[tp] = [Chunk(tp.topic, tp.partition, start, state.position, end, records)]
     return chunks
+
+
+def _release(fetcher: Fetcher, tp: TP) -> None:
+    """Leave a fetch's result for when its partition opens; drop it where that is not ours any more."""
+    result = fetcher._records[tp]
+    if isinstance(result, FetchResult):
+        _untie(result._partition_records)
+    if not fetcher._subscriptions.is_assigned(tp):
+        del fetcher._records[tp]
+
+
+def _take(
+    fetcher: Fetcher, tp: TP, read: Callable[[PartitionRecords], tuple[T, bool]]
+) -> tuple[T, int, Any] | None:
+    """Read some of a fetch's result, and move the partition's position behind it.
+
+    Returns:
+        what was read, the position it was read at, and the partition's state; None if the result is of
+        no use: it answers an older position, or is damaged.
+    """
+    result = fetcher._records[tp]
+    if not isinstance(result, FetchResult):
+        _forget(fetcher, tp)
+        result.check_raise()
+        return None
+    _untie(result._partition_records)
+    state = result._assignment.state_value(tp) if result._assignment.active else None
+    if state is None or not state.has_valid_position or not result.check_assignment(tp):
+        _forget(fetcher, tp)
+        return None
+    start = state.position
+    try:
+        found, has_more = read(result._partition_records)
+    except CorruptRecordException as exc:
+        log.warning("%s[%s] at %d: %s; fetched again", tp.topic, tp.partition, start, exc)
+        _forget(fetcher, tp)
+        return None
+    result._update_position()
+    if not has_more:
+        _forget(fetcher, tp)
+    return found, start, state
 
 
 def _untie(part: PartitionRecords) -> None:
@@ -213,71 +202,31 @@ def _forget(fetcher: Fetcher, tp: TP) -> None:
     fetcher._notify(fetcher._wait_consume_future)
 
 
-def read_batches(part: PartitionRecords, limit: int) -> tuple[Records, bool]:
-    """Whole record batches of one fetch, until there are ``limit`` records or no more batches.
+async def next_values(
+    consumer: AIOKafkaConsumer,
+    into: Mapping[int, dict[bytes, bytes | None]],
+    timeout: float,  # noqa: ASYNC109
+) -> dict[int, int]:
+    """What a consumer of one topic without a group has fetched, into a dict a partition.
 
-    Replaces ``PartitionRecords._unpack_records``, which makes an object of eleven fields per record.
-    As there: aborted and control batches only move the position, and the position after a batch comes
-    from its header, so that compacted and empty batches move it too.
+    Waits for some at most so long. Where it is damaged, all since the partition's position comes again.
 
     Returns:
-        the records, and whether batches are left.
-
-    Raises:
-        CorruptRecordException: a checksum is wrong.
+        how many records there were, by partition.
     """
-    found = Records()
-    memory = part._records
-    while len(found) < limit and memory.has_next():
-        batch = memory.next_batch()
-        if part._check_crcs and not batch.validate_crc():
-            msg = f"checksum of the batch at {batch.base_offset} is wrong"
-            raise CorruptRecordException(msg)
-        if not batch.is_control_batch and not _is_aborted(part, batch):
-            _add_all(found, batch, part.next_fetch_offset)
-        elif batch.is_control_batch and part._isolation_level == READ_COMMITTED:
-            _is_aborted(part, batch)
-            if part._contains_abort_marker(batch):
-                part._aborted_producers.discard(batch.producer_id)
-        part.next_fetch_offset = batch.next_offset
-    return found, memory.has_next()
-
-
-def _is_aborted(part: PartitionRecords, batch: Any) -> bool:
-    if part._isolation_level != READ_COMMITTED or batch.producer_id is None:
-        return False
-    part._consume_aborted_up_to(batch.base_offset)
-    return batch.is_transactional and batch.producer_id in part._aborted_producers
-
-
-def _add_all(found: Records, batch: Any, first: int) -> None:
-    """A batch's records by column, some at a time: their objects are then still in the CPU's cache."""
-    records = chain(batch)  # a batch takes being asked for its iterator only once
-    while piece := list(islice(records, PIECE)):
-        _add(found, piece, first)
-
-
-def _add(found: Records, records: list[Any], first: int) -> None:
-    if records[0].offset < first:  # the position is inside a batch
-        records = [r for r in records if r.offset >= first]
-    found.offsets += [r.offset for r in records]
-    found.timestamps += [r.timestamp for r in records]
-    found.keys += [r.key for r in records]
-    found.values += [r.value for r in records]
-    found.headers += [tuple(h) if (h := r.headers) else () for r in records]
-
-
-async def next_chunks(consumer: AIOKafkaConsumer, timeout: float) -> dict[TP, Chunk]:  # noqa: ASYNC109
-    """What a consumer without a group has fetched, a chunk a partition; waits for some at most so long."""
     fetcher = consumer._fetcher
-    tps = consumer.assignment()
-    chunks = _drain(fetcher, tps)
-    if not chunks:
+    if not fetcher._records:
         waiter = fetcher._create_fetch_waiter()
         await asyncio.wait([waiter], timeout=timeout)
         waiter.cancel()
-        chunks = _drain(fetcher, tps)
-    return {tp: found[0] for tp, found in chunks.items()}
+    counts: dict[int, int] = {}
+    for tp in list(fetcher._records):
+        values = into.get(tp.partition, {})  # nothing is wanted any more of one that is done
+        read = partial(read_values, limit=VALUES_AT_ONCE, into=values)
+        if tp in fetcher._records and (taken := _take(fetcher, tp, read)):
+            counts[tp.partition] = taken[0]
+        await asyncio.sleep(0)  # others share the thread, and the next fetch goes out meanwhile
+    return counts
 
 
 class ChunkConsumer(faust_driver.Consumer):

@@ -7,8 +7,8 @@ of the partition itself (``next_offset``) goes with every flush under a key of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
 
@@ -38,6 +38,37 @@ _assign = dict.__setitem__
 """Named once: looking for it through ``super()`` costs a third of an assignment."""
 
 TIMER_SPEC = StoreSpec(TIMERS, _encode, msgspec.msgpack.Decoder(int).decode)
+
+
+class Changes(Sequence[tuple[bytes, "bytes | None"]]):
+    """Changelog records of a flush as a sequence of key and value, and as columns: ``names``, ``values``.
+
+    No value stands for a deleted key. Of many changes, to make a pair of each costs as much as to write it.
+    (A column called ``keys`` would have ``dict`` take it for a mapping.)
+    """
+
+    __slots__ = ("names", "values")
+
+    def __init__(self) -> None:
+        self.names: list[bytes] = []
+        self.values: list[bytes | None] = []
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes | None]]:
+        return zip(self.names, self.values, strict=True)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[bytes, bytes | None]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[bytes, bytes | None]]: ...
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return list(zip(self.names[index], self.values[index], strict=True))
+        return self.names[index], self.values[index]
 
 
 class KeyedStore(dict[str, Any]):
@@ -87,7 +118,10 @@ class KeyedStore(dict[str, Any]):
         """As ``dict.update``, remembering every key; the quick way to assign many."""
         plain = len(args) == 1 and not kwargs and type(args[0]) is dict
         new = args[0] if plain else dict(*args, **kwargs)
-        self.changes.update(new)
+        if self.changes:
+            self.changes.update(new)
+        else:
+            self.changes = new.copy() if plain else new  # a third of the cost
         super().update(new)
 
     def popitem(self) -> tuple[str, Any]:
@@ -187,20 +221,30 @@ class PartitionState:
             StateError: a value cannot be decoded; the message names store and key.
         """
         state = cls(specs)
+        if (meta := entries.get(META_KEY)) is not None:
+            state.meta = _decode_meta(meta)
+        # Keys of one store mostly follow each other, as they were flushed.
+        store: KeyedStore | None = None
+        prefix: bytes | None = None
+        size = 0
+        decode: Callable[[bytes], Any] = bytes
         for raw_key, raw in entries.items():
-            if raw_key == META_KEY:
-                state.meta = _decode_meta(raw)
-                continue
-            name, _, key = raw_key.decode().partition("\x00")
-            spec = state.specs.get(name)
-            if spec is None:
-                continue  # a store that this version no longer has
+            if raw_key[:size] != prefix:
+                name, end, _ = raw_key.partition(b"\x00")
+                prefix = name + end if end else None
+                spec = state.specs.get(name.decode()) if end else None
+                size, store = len(prefix or b""), None
+                if spec is not None:
+                    store, decode = state.stores[spec.name], spec.decode
+            if store is None:
+                continue  # the partition's own record, or a store that this version no longer has
             try:
-                value = spec.decode(raw)
+                value = decode(raw)
             except Exception as exc:
-                msg = f"store {name!r} key {key!r}: cannot decode {len(raw)} bytes: {exc}"
+                name, _, key = raw_key.partition(b"\x00")
+                msg = f"store {name.decode()!r} key {key.decode()!r}: cannot decode {len(raw)} bytes: {exc}"
                 raise StateError(msg) from exc
-            dict.__setitem__(state.stores[name], key, value)
+            _assign(store, raw_key[size:].decode(), value)
         return state
 
     # -- undoing what a failed fold did -----------------------------------------------------
@@ -245,15 +289,18 @@ class PartitionState:
         """Whether anything was assigned or deleted since the last freeze."""
         return any(store.changes for store in self.stores.values())
 
-    def freeze(self, next_offset: int, now: int) -> list[tuple[bytes, bytes | None]]:
+    def freeze(self, next_offset: int, now: int) -> Changes:
         """The changelog records of this flush; the partition's own record comes last."""
-        out: list[tuple[bytes, bytes | None]] = []
+        out = Changes()
         for name, store in self.stores.items():
-            if store.changes:
-                out += _frozen(name, store.changes, self.specs[name].encode)
+            if changes := store.changes:
+                encode = self.specs[name].encode
+                out.names += changelog_keys(name, changes)
+                out.values += [None if v is _DELETED else encode(v) for v in changes.values()]
                 store.changes = {}
         self.meta = Meta(next_offset, now)
-        out.append((META_KEY, _encode(self.meta)))
+        out.names.append(META_KEY)
+        out.values.append(_encode(self.meta))
         return out
 
     def __len__(self) -> int:
@@ -264,13 +311,14 @@ class PartitionState:
         return {name: len(store) for name, store in self.stores.items()}
 
 
-def _frozen(
-    name: str, changes: Mapping[str, Any], encode: Callable[[Any], bytes]
-) -> list[tuple[bytes, bytes | None]]:
-    # An entry per changed key: of many keys this is what a flush costs, so it loops in C.
-    keys = map(str.encode, map(f"{name}\x00".__add__, changes))
-    values = [None if value is _DELETED else encode(value) for value in changes.values()]
-    return list(zip(keys, values, strict=True))
+def changelog_keys(name: str, keys: Collection[str]) -> list[bytes]:
+    """The keys under which a store's keys stand in the changelog; all encoded in one go if that can be.
+
+    They are joined by the end of a line, which few keys hold. Where one does, more pieces come out.
+    """
+    prefix = f"{name}\x00"
+    made = (prefix + f"\n{prefix}".join(keys)).encode().split(b"\n")
+    return made if len(made) == len(keys) else [(prefix + key).encode() for key in keys]
 
 
 def last_values(records: Iterable[tuple[bytes, bytes | None]]) -> dict[bytes, bytes]:

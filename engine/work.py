@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Sequence
 
 from engine.partition import Partition
+from engine.store import Changes
 from models.flow import Batch, Due, Fold, Output, Record
 
 log = logging.getLogger("backbeat.engine")
@@ -22,7 +23,7 @@ class Work:
         self.now = now
         self.fold: Fold | None = None
         self.outputs: Sequence[Output] = ()
-        self.changes: Sequence[tuple[bytes, bytes | None]] = ()
+        self.changes = Changes()
         self.error: str | None = None
 
     def apply(self, fold: Fold) -> None:

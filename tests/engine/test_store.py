@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.store import META_KEY, KeyedStore, PartitionState, last_values
+from engine.store import META_KEY, KeyedStore, PartitionState, changelog_keys, last_values
 from models.errors import StateError
 from models.flow import StoreSpec
 
@@ -145,3 +145,42 @@ def test_popitem_is_remembered():
     store = KeyedStore({"a": 1})
     store.popitem()
     assert store.dirty == {"a"}
+
+
+TEXTS = st.text(st.sampled_from("ab\n\x00é"), max_size=4)
+
+
+@given(st.lists(TEXTS, unique=True, max_size=6))
+def test_changelog_keys_are_encoded_together_as_one_by_one(keys):
+    """If a key that holds the end of a line were cut there, its value would go to another key."""
+    assert changelog_keys("lists", keys) == [f"lists\x00{key}".encode() for key in keys]
+
+
+def test_what_was_assigned_together_is_not_the_callers_dict():
+    """If the store kept it, what a fold does to its own dict afterwards would reach the changelog."""
+    state = PartitionState([NUMBERS])
+    changed = {"a": 1}
+    state.stores["numbers"].update(changed)
+    changed["b"] = 2
+    state.stores["numbers"]["c"] = 3
+    assert state.stores["numbers"] == {"a": 1, "c": 3}
+    assert [key for key, _ in state.freeze(0, 0)] == [b"numbers\x00a", b"numbers\x00c", META_KEY]
+    assert changed == {"a": 1, "b": 2}
+
+
+STORES = st.sampled_from(["numbers", "numb", "gone", "numbersx"])
+
+
+@given(st.lists(st.tuples(STORES, TEXTS, st.integers(0, 9)), max_size=20), st.integers(0, 20))
+def test_stores_are_restored_in_whatever_order_their_keys_come(records, place):
+    """If a key were taken for the store before it, it would be lost there and its own would not have it."""
+    entries = {f"{name}\x00{key}".encode(): msgspec.msgpack.encode(n) for name, key, n in records}
+    items = list(entries.items())
+    items.insert(place, (META_KEY, msgspec.msgpack.encode([7, 0, 1])))
+    numb = StoreSpec("numb", NUMBERS.encode, NUMBERS.decode)
+    state = PartitionState.restored([NUMBERS, numb], dict([(b"stray", b""), *items]))
+    wanted = {"numbers": {}, "numb": {}, "timers": {}}
+    for name, key, n in records:
+        wanted.get(name, {})[key] = n
+    assert state.stores == wanted
+    assert state.meta.next_offset == 7
