@@ -81,7 +81,8 @@ def update(packed: Sequence[bytes | None], whose: Sequence[int], rows: Rows) -> 
     data = bytearray(b"".join([p or _EMPTY for p in packed]))
     left: Sequence[int] = range(len(rows))
     if len(rows) >= WORTH_A_ROUND:
-        left = _in_rounds(np.frombuffer(data, _ROW), _columns(whose, rows))
+        listeners = np.frombuffer(data, np.uint8).reshape(-1, SIZE)
+        left = _in_rounds(listeners, _columns(whose, rows))
     rest: dict[int, list[tuple[Play, int, bool, int]]] = {}
     for i in left:
         rest.setdefault(whose[i], []).append(rows[i])
@@ -122,7 +123,10 @@ def _columns(whose: Sequence[int], rows: Rows) -> Columns:
 
 
 def _in_rounds(listeners: Array, columns: Columns) -> list[int]:
-    """Update the rows of ``listeners``; the places of the plays that are left."""
+    """Update the rows of ``listeners``; the places of the plays that are left.
+
+    Rows are fetched and put back as bytes; as records, numpy would copy each of their fields by itself.
+    """
     order = np.argsort(columns.whose, kind="stable")
     theirs = columns.whose[order]
     begins = np.flatnonzero(np.r_[True, theirs[1:] != theirs[:-1]])
@@ -139,11 +143,12 @@ def _in_rounds(listeners: Array, columns: Columns) -> list[int]:
     return []
 
 
-def _add(mine: Array, plays: Columns) -> None:
+def _add(packed: Array, plays: Columns) -> None:
     """Add one play to each of these profiles."""
     at = plays.at
+    mine = packed.view(_ROW)[:, 0]
     fresh = (mine["plays"] == 0) | (mine["last"] < plays.top - KEPT_MS)
-    mine[fresh] = np.zeros((), _ROW)
+    packed[fresh] = 0
     mine["first"][fresh] = mine["last"][fresh] = at[fresh]
     gap = at - mine["last"]
     _add_gaps(mine, gap)
@@ -206,13 +211,13 @@ def _add_countries(countries: Array, country: Array) -> None:
 
 
 def _add_tracks(mine: Array, day: Array, track: Array) -> None:
-    later = day > mine["day"]
-    if later.any():
-        bits = np.unpackbits(mine["tracks"][later], axis=1).sum(axis=1)
-        follows = day[later] == mine["day"][later].astype(np.int64) + 1
-        mine["yesterday"][later] = np.where(follows, _TRACKS_OF_BITS[bits], 0)
-        mine["day"][later] = day[later]
-        mine["tracks"][later] = 0
+    (later,) = np.nonzero(day > mine["day"])
+    follows = later[day[later] == mine["day"][later].astype(np.int64) + 1]
+    bits = np.unpackbits(mine["tracks"][follows], axis=1).sum(axis=1)
+    mine["yesterday"][later] = 0
+    mine["yesterday"][follows] = _TRACKS_OF_BITS[bits]
+    mine["day"][later] = day[later]
+    mine["tracks"][later] = 0
     (same,) = np.nonzero(day == mine["day"])
     bit = profiles.track_bit(track[same])
     mine["tracks"][same, bit >> 3] |= (1 << (bit & 7)).astype(np.uint8)

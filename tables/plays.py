@@ -108,7 +108,8 @@ def _place(plays: cells.Plays, tops: Sequence[int], turn: Turn) -> tuple[cells.P
     window's grace.
     """
     lateness, grace, pane = turn.place.time.lateness, turn.config.grace, turn.place.pane
-    at, mark = np.array(plays.slots), np.array(tops) - lateness
+    at = np.fromiter(plays.slots, np.int64, len(tops))
+    mark = np.fromiter(tops, np.int64, len(tops)) - lateness
     slots: list[int] = (at - at % pane).tolist()
     late = np.flatnonzero(mark > at)
     for i, edge in zip(late.tolist(), (mark - mark % pane + pane)[late].tolist(), strict=True):

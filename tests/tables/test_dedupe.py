@@ -169,3 +169,33 @@ def test_it_is_what_a_list_of_everything_would_say(events):
             known[h] = clock
         expected.append(fresh)
     assert fold(new_state(), [(h, T + t) for h, t in events]) == expected
+
+
+one, few = st.just("a"), st.sampled_from(["a", "b", "ab"])
+ids = st.text(st.characters(codec="utf-8"), max_size=4)
+rows = st.one_of(
+    st.lists(st.tuples(tenant, stream, event_id), max_size=6)
+    for tenant in (one, few)
+    for stream in (one, few)
+    for event_id in (ids, st.none() | ids)
+)
+
+
+@given(rows)
+def test_the_identities_of_many_are_those_of_each(rows):
+    """Batches of one stream, whose ids are hashed and unpacked together, and all others."""
+    tenants, streams, ids = map(list, zip(*rows, strict=True)) if rows else ([], [], [])
+    wanted = [None if row[2] is None else identity(*row) for row in rows]
+    assert dedupe.identities(tenants, streams, ids) == wanted
+
+
+@given(
+    st.lists(st.integers(0, 3 * MINUTE), max_size=8) | st.lists(st.integers(0, MINUTE), max_size=8),
+    st.integers(-1, 3),
+)
+def test_minutes_are_the_running_maximum_of_what_came_so_far(since, start):
+    """Batches of one minute, whose records are not asked one by one, and all others."""
+    first = T // MINUTE
+    minutes = [(T + t) // MINUTE for t in since]
+    wanted = [max(first + start, *minutes[: i + 1]) for i in range(len(minutes))]
+    assert list(dedupe._minutes([T + t for t in since], first + start)) == wanted
