@@ -158,8 +158,8 @@ class Usual:
         """The expectation for an epoch ms; NaN where there is none yet."""
         # An hour's mean stands in its middle.
         hour, rest = divmod(at - _HOUR // 2, _HOUR)
-        now = self._profile.expected(hour * _HOUR, math.nan)[1]
-        soon = self._profile.expected((hour + 1) * _HOUR, math.nan)[1]
+        now = self._profile.expected(hour * _HOUR, math.nan)
+        soon = self._profile.expected((hour + 1) * _HOUR, math.nan)
         return now + (soon - now) * rest / _HOUR
 
     def learn(self, value: float, at: int) -> None:

@@ -1,6 +1,6 @@
 """The small novelty detector: three contexts and one rate, for very many series.
 
-The same idea as :mod:`ml.novelty` at a fifth of its cost: the value, its level and its distance
+The same idea as :mod:`ml.novelty` at a third of its cost: the value, its level and its distance
 from what this hour of the week usually brings share one mean novelty. Bad where the default is
 bad, and besides at changes of variation alone, and it cannot say which context was surprised.
 """
@@ -115,7 +115,7 @@ class LiteDetector(SeriesEstimator):
         seen, weight = self._seen, self._weight
         before = self._level if seen else value
         level = before + max(LEVEL_RATE, 1.0 / (seen + 1)) * (value - before)
-        week = self._profile.expected(at, before)[1]
+        week = self._profile.expected(at, before)
         values, levels, weeks = self._contexts
         total = 0.0
         for context, quantity in ((values, value), (levels, level), (weeks, value - week)):

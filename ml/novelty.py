@@ -189,7 +189,7 @@ class NoveltyDetector(SeriesEstimator):
         rate = max(LEVEL_RATE, 1.0 / (self._seen + 1))
         jump = value - before
         variation = self._variation + rate * (abs(jump) - self._variation)
-        week = self._profile.expected(at, before)[1]
+        week = self._profile.expected(at, before)
         magnitude = self._magnitude(value)
         return value, magnitude, before + rate * jump, variation, jump, value - week
 

@@ -27,16 +27,17 @@ class Profile:
         self._week = array("f", [float("nan")] * 168)
         self._at: int | None = None
 
-    def expected(self, at: int, otherwise: float) -> tuple[float, float]:
-        """(mean of this hour of the day, of the week) at an epoch ms.
+    def expected(self, at: int, otherwise: float) -> float:
+        """The mean of this hour of the week at an epoch ms.
 
-        The day's stands in for a week's that is not known yet, and ``otherwise`` for the day's.
+        That of the hour of the day stands in for one not known yet, and ``otherwise`` for both.
         """
         hour = at // _HOUR
-        day, week = self._day[hour % 24], self._week[hour % 168]
-        if day != day:  # noqa: PLR0124 - NaN
-            return otherwise, otherwise
-        return day, (day if week != week else week)  # noqa: PLR0124
+        week = self._week[hour % 168]
+        if week == week:  # noqa: PLR0124 - not NaN
+            return week
+        day = self._day[hour % 24]
+        return otherwise if day != day else day  # noqa: PLR0124
 
     def learn(self, value: float, at: int) -> None:
         """Move this hour's means towards a finite value."""

@@ -7,7 +7,8 @@ Only the client library is patched: the engine does not know. Points:
 
 ``after-begin``     a transaction has begun, nothing is in it
 ``before-offsets``  before the group's offsets join the transaction
-``before-commit``   all records of the flush are on the broker, none committed
+``before-commit``   all records of the flush are on the broker, none committed; flushes without an
+                    output (a partition's first, which only says where it begins) do not count
 ``in-commit``       the commit is on its way, no answer has come
 ``after-commit``    the flush is durable, the worker has not yet gone on
 ``before-fold``, ``after-fold``            around the pure code of a batch
@@ -69,8 +70,11 @@ def install(fault: Fault) -> None:
     commit = AIOKafkaProducer.commit_transaction
     send_batch = AIOKafkaProducer.send_batch
 
+    telling: set[int] = set()  # producers whose transaction has outputs
+
     async def beginning(self: Any) -> None:
         await begin(self)
+        telling.discard(id(self))
         fault.reach("after-begin")
 
     async def joining(self: Any, *args: Any) -> None:
@@ -78,7 +82,7 @@ def install(fault: Fault) -> None:
         await offsets(self, *args)
 
     async def committing(self: Any) -> None:
-        if fault.is_next("before-commit"):
+        if id(self) in telling and fault.is_next("before-commit"):
             await self.flush()
             fault.happen()
         if fault.is_next("in-commit"):
@@ -92,6 +96,8 @@ def install(fault: Fault) -> None:
 
     async def sending(self: Any, batch: Any, topic: str, *, partition: int) -> Any:
         if self._txn_manager is not None and self._txn_manager.transactional_id is not None:
+            if not topic.endswith("-changelog"):
+                telling.add(id(self))
             return await send_batch(self, batch, topic, partition=partition)
         if not topic.endswith("-changelog"):
             return await send_batch(self, batch, topic, partition=partition)
