@@ -1,12 +1,15 @@
 """Event to alert: how long after an event could be known is its alert readable? p50, p99, worst.
 
-    python -m bench.latency [--broker tansu|kafka] [--rate R] [--seconds S] [--json OUT]
+    python -m bench.latency [--to alert|agent] [--broker tansu|kafka] [--rate R] [--seconds S] [--json OUT]
 
 Plays come at R a second in real time; every third slice fails, another third every 30 s, so that alerts keep firing
 and resolving (the shipped rule ``playback-errors``). For every version of an alert two spans end when a reader of the topic
 ``alerts`` has it: from the acknowledgement of the first play whose event time lets the deciding window close (its
 end + 10 s lateness), and, as the total, from the window's end itself. Baseline in the same run: an acknowledged
 play read back from ``plays`` by a reader of its own. The worker's CPU over the run is given as a share of a core.
+
+``--to agent`` ends where an agent has the play, in a worker that does nothing else: ms since the producer's timestamp, of
+every play.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import statistics
 import tempfile
 import time
@@ -104,6 +108,39 @@ async def read(bootstrap: str, topic: str, take: Any) -> None:
         await consumer.stop()
 
 
+async def arrive(bootstrap: str, rate: float, seconds: float) -> dict[str, Any]:
+    """Produce for a while, read back beside it; the spans in ms."""
+    sent: dict[bytes, float] = {}
+    echoes: list[float] = []
+
+    def echo(record: Any, at: float) -> None:
+        if acked := sent.get(record.value):
+            echoes.append((at - acked) * 1000)
+
+    reader = asyncio.create_task(read(bootstrap, "plays", echo))
+    await produce(bootstrap, rate, seconds, {}, sent)
+    await asyncio.sleep(2)
+    reader.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await reader
+    return {"read back (baseline)": summary(echoes)}
+
+
+def ages(path: Path) -> dict[str, float]:
+    """Quantiles of what the worker left behind: [age in ms, plays]."""
+    counts = json.loads(path.read_text())
+    total = sum(n for _, n in counts)
+    found = {"n": total, "worst_ms": counts[-1][0]}
+    for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99)):
+        seen = 0
+        for age, n in counts:
+            seen += n
+            if seen >= share * total:
+                found[name] = age
+                break
+    return found
+
+
 async def run(bootstrap: str, rate: float, seconds: float) -> dict[str, Any]:
     """Produce and read for a while; the spans in ms."""
     known: dict[int, float] = {}
@@ -153,6 +190,7 @@ def summary(values: list[float]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--to", choices=("alert", "agent"), default="alert")
     parser.add_argument("--broker", choices=("tansu", "kafka"), default="tansu")
     parser.add_argument("--rate", type=float, default=1000.0)
     parser.add_argument("--seconds", type=float, default=300.0)
@@ -163,15 +201,22 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="backbeat-bench-"))
     with server(folder) as broker:
         env = {"BACKBEAT_BROKER": broker.url, "BACKBEAT_ROLES": "ingest,windows,alerts"}
-        with Worker("faust_app", folder, **env) as worker:
+        if args.to == "agent":
+            env = {"BACKBEAT_BROKER": broker.url, "BENCH_AGES": str(folder / "ages")}
+        app = "faust_app" if args.to == "alert" else "bench.engine.workers.arrivals"
+        with Worker(app, folder, **env) as worker:
             worker.wait_ready(90)
             assert worker.process is not None
             used, began = cpu_seconds(worker.process.pid), time.monotonic()
-            spans = asyncio.run(run(broker.bootstrap, args.rate, args.seconds))
+            made = run if args.to == "alert" else arrive
+            spans = asyncio.run(made(broker.bootstrap, args.rate, args.seconds))
             used = cpu_seconds(worker.process.pid) - used
             share = round(100 * used / (time.monotonic() - began), 1)
+            if args.to == "agent":
+                worker.kill(signal.SIGTERM)
+                spans["produced -> in an agent's hands"] = ages(folder / "ages")
     load = round(os.getloadavg()[0], 1)
-    result = {**about(), "broker": args.broker, "rate": args.rate, "load": load,
+    result = {**about(), "to": args.to, "broker": args.broker, "rate": args.rate, "load": load,
               "worker_percent_of_a_core": share, "spans": spans}  # fmt: skip
     print(json.dumps(result, indent=2))
     if args.json:
