@@ -78,11 +78,13 @@ def cases() -> list[Case]:
     ]
     for size in ({}, many):
         fast = {**size, "events": MANY if size else FAST}
+        # Its cache gathers changes of a key that comes again soon; of many keys it costs twice what it saves.
+        theirs = {**fast, "env": {"BENCH_CACHE": "0"}} if size else fast
         found += [
             _ours("windowed", "transactions", **fast),
-            Case("kafka-streams", "windowed", "exactly_once_v2", **fast),  # type: ignore[arg-type]
+            Case("kafka-streams", "windowed", "exactly_once_v2", **theirs),  # type: ignore[arg-type]
             _ours("windowed", "plain", **fast),
-            Case("kafka-streams", "windowed", "at_least_once", **fast),  # type: ignore[arg-type]
+            Case("kafka-streams", "windowed", "at_least_once", **theirs),  # type: ignore[arg-type]
             _ours("windowed", "plain", broker="tansu", **fast),
             Case("faust", "windowed", events=SLOWEST, **size),  # type: ignore[arg-type]
             Case("quix", "windowed", events=MIDDLE, **size),  # type: ignore[arg-type]
