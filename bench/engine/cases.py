@@ -82,9 +82,9 @@ def cases() -> list[Case]:
         theirs = {**fast, "env": {"BENCH_CACHE": "0"}} if size else fast
         found += [
             _ours("windowed", "transactions", **fast),
-            Case("kafka-streams", "windowed", "exactly_once_v2", **theirs),  # type: ignore[arg-type]
+            Case("kafka-streams", "windowed", "exactly_once_v2", **theirs),
             _ours("windowed", "plain", **fast),
-            Case("kafka-streams", "windowed", "at_least_once", **theirs),  # type: ignore[arg-type]
+            Case("kafka-streams", "windowed", "at_least_once", **theirs),
             _ours("windowed", "plain", broker="tansu", **fast),
             Case("faust", "windowed", events=SLOWEST, **size),  # type: ignore[arg-type]
             Case("quix", "windowed", events=MIDDLE, **size),  # type: ignore[arg-type]
