@@ -10,14 +10,13 @@ Baseline in the same run: a plain dict of lists of numbers. Bytes by tracemalloc
 from __future__ import annotations
 
 import argparse
-import json
 import struct
 import tracemalloc
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
-from bench.machine import about
+from bench.machine import about, tell
 from engine.store import PartitionState
 from models.flow import StoreSpec
 
@@ -65,10 +64,7 @@ def main() -> None:
     args = parser.parse_args()
     found = {name: round(size) for name, size in measure(args.keys).items()}
     result = {**about(), "keys": args.keys, "bytes_per_key": found}
-    print(json.dumps(result, indent=2))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+    tell(result, args.json)
 
 
 if __name__ == "__main__":

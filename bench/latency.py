@@ -23,6 +23,7 @@ import signal
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
-from bench.machine import about, cpu_seconds
+from bench.machine import about, cpu_seconds, tell
 from models.records import Alert, decode_alert
 from tests.support.kafka import KafkaServer
 from tests.support.tansu import TansuServer
@@ -108,21 +109,29 @@ async def read(bootstrap: str, topic: str, take: Any) -> None:
         await consumer.stop()
 
 
+def echo(sent: dict[bytes, float], echoes: list[float], record: Any, at: float) -> None:
+    """Note how many ms after its acknowledgement a play was read back."""
+    if acked := sent.get(record.value):
+        echoes.append((at - acked) * 1000)
+
+
+async def ended(readers: list[asyncio.Task[None]]) -> None:
+    """End the readers."""
+    for task in readers:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
 async def arrive(bootstrap: str, rate: float, seconds: float) -> dict[str, Any]:
     """Produce for a while, read back beside it; the spans in ms."""
     sent: dict[bytes, float] = {}
     echoes: list[float] = []
 
-    def echo(record: Any, at: float) -> None:
-        if acked := sent.get(record.value):
-            echoes.append((at - acked) * 1000)
-
-    reader = asyncio.create_task(read(bootstrap, "plays", echo))
+    reader = asyncio.create_task(read(bootstrap, "plays", partial(echo, sent, echoes)))
     await produce(bootstrap, rate, seconds, {}, sent)
     await asyncio.sleep(2)
-    reader.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await reader
+    await ended([reader])
     return {"read back (baseline)": summary(echoes)}
 
 
@@ -148,23 +157,16 @@ async def run(bootstrap: str, rate: float, seconds: float) -> dict[str, Any]:
     echoes: list[float] = []
     alerts: list[tuple[Alert, float]] = []
 
-    def echo(record: Any, at: float) -> None:
-        if acked := sent.get(record.value):
-            echoes.append((at - acked) * 1000)
-
     def take(record: Any, at: float) -> None:
         alerts.append((decode_alert(record.value), at))
 
     readers = [
-        asyncio.create_task(read(bootstrap, "plays", echo)),
+        asyncio.create_task(read(bootstrap, "plays", partial(echo, sent, echoes))),
         asyncio.create_task(read(bootstrap, "alerts", take)),
     ]
     await produce(bootstrap, rate, seconds, known, sent)
     await asyncio.sleep(15)
-    for task in readers:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    await ended(readers)
     spans, totals = [], []
     for alert, at in alerts:
         closes = (alert.updated_at + LATENESS) // 1000
@@ -218,9 +220,7 @@ def main() -> None:
     load = round(os.getloadavg()[0], 1)
     result = {**about(), "to": args.to, "broker": args.broker, "rate": args.rate, "load": load,
               "worker_percent_of_a_core": share, "spans": spans}  # fmt: skip
-    print(json.dumps(result, indent=2))
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+    tell(result, args.json)
 
 
 if __name__ == "__main__":

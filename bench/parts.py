@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import struct
 import time
 from collections import Counter
@@ -28,7 +27,7 @@ from aiokafka.structs import TopicPartition
 from bench.engine import preload
 from bench.engine.dataset import PARTITIONS, START, Dataset
 from bench.engine.workers.folds import WINDOWS, count
-from bench.machine import about
+from bench.machine import about, tell
 from engine.app import GC_THRESHOLDS
 from engine.batches import compress_fast, fill, read_batches, read_values
 from engine.flush import MAX_BATCH_BYTES
@@ -185,10 +184,7 @@ def main() -> None:
         parts = {p: round(median(r[what][p] for r in rounds), 3) for p in rounds[0][what]}
         result[f"us_per_{what}"] = {**parts, "together": round(sum(parts.values()), 3)}
     result |= {name: rounds[0][name] for name in ("changelog_records", "keys_held")}
-    print(json.dumps(result, indent=2))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+    tell(result, args.json)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import time
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.machine import about
+from bench.machine import about, tell
 from bench.parts import RESTORE_BYTES, Laps, fetches, written
 from bench.steps import PARTITIONS, Pipeline, dealt
 from engine.app import GC_THRESHOLDS
@@ -113,10 +112,7 @@ def main() -> None:
         "keys": {name: held.count(name) for name in sorted({*held} - {""})},
         **{name: middle(rounds) for name, rounds in found.items()},
     }  # fmt: skip
-    print(json.dumps(result, indent=2))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+    tell(result, args.json)
 
 
 if __name__ == "__main__":

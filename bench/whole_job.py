@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import tempfile
 import time
 from contextlib import ExitStack
@@ -23,7 +22,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from bench.machine import about, cpu_seconds, peak_mb
+from bench.machine import about, cpu_seconds, peak_mb, tell
 from simulate.config import firehose
 from simulate.generator import Simulation
 from tests.support.kafka import KafkaServer
@@ -119,10 +118,7 @@ def main() -> None:
             ),
         }  # fmt: skip
     result = {**about(), "broker": args.broker, "rate": args.rate, "rows": rows}
-    print(json.dumps(result, indent=2))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+    tell(result, args.json)
 
 
 if __name__ == "__main__":
