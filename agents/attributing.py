@@ -15,11 +15,12 @@ import msgspec
 
 from agents import stories, verdicts
 from agents.meeting import JOINT_STORES, Meeting, MeetingConfig
+from agents.releases import RELEASE_STORES, Releases, ReleasesConfig
 from agents.stories import Story
 from ml.attribution import Tags
 from models.decoding import dead_letter
 from models.events import Rejected
-from models.evidence import Evidence, Passed, Row, Sampled, Told, decode_testimony
+from models.evidence import Evidence, Hour, Passed, Row, Sampled, Told, decode_testimony
 from models.flow import Batch, Counters, Output, State, struct_store
 from models.records import Finding, Watermark
 from tables.watermarks import END_OF_TIME, NEVER
@@ -27,20 +28,24 @@ from tables.watermarks import END_OF_TIME, NEVER
 
 class Held(msgspec.Struct, array_like=True):
     """What one tenant's stream waits with. ``passed``: by source partition, the edge it has closed;
-    ``open``: what it told since; ``edges``: what was told of edges that not all have closed.
+    ``open``: what it told since; ``edges``: what was told of edges that not all have closed;
+    ``furthest``: the last edge that any has closed, without the end.
     """
 
     passed: dict[int, int]
-    open: dict[int, list[Evidence | Told]]
-    edges: dict[int, list[Evidence | Told]]
+    open: dict[int, list[Evidence | Told | Hour]]
+    edges: dict[int, list[Evidence | Told | Hour]]
+    furthest: int = NEVER
 
     def close(self, mark: Passed) -> None:
         """A partition has told all of the edges up to this one."""
         if told := self.open.pop(mark.partition, None):
             self.edges.setdefault(mark.at, []).extend(told)
         self.passed[mark.partition] = max(mark.at, self.passed.get(mark.partition, NEVER))
+        if mark.at < END_OF_TIME:
+            self.furthest = max(mark.at, self.furthest)
 
-    def take(self, partitions: int) -> Iterator[tuple[int, list[Evidence | Told]]]:
+    def take(self, partitions: int) -> Iterator[tuple[int, list[Evidence | Told | Hour]]]:
         """Remove the edges that all partitions have closed, in order."""
         for edge in sorted(e for e in self.edges if e <= self.reached(partitions)):
             yield edge, self.edges.pop(edge)
@@ -53,30 +58,33 @@ class Held(msgspec.Struct, array_like=True):
 HELD = struct_store("held", Held)
 STORIES = struct_store("stories", list[Story])
 ATTRIBUTION_STORES = (HELD, STORIES)
-EVIDENCE_STORES = (*ATTRIBUTION_STORES, *JOINT_STORES)
-"""What the whole fold keeps: of slices, and of metrics that are judged together."""
+EVIDENCE_STORES = (*ATTRIBUTION_STORES, *JOINT_STORES, *RELEASE_STORES)
+"""What the whole fold keeps: of slices, of metrics that are judged together, and of releases."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttributionConfig:
     """``partitions``: how many source partitions the windows step has. ``meeting``: what is judged
-    together of metrics; None: nothing.
+    together of metrics, ``releases`` of tracks in their first week; None: nothing.
     """
 
     partitions: int
     counters: Counters
     meeting: MeetingConfig | None = None
+    releases: ReleasesConfig | None = None
 
 
 def fold_evidence(batch: Batch, state: State, now: int, config: AttributionConfig) -> list[Output]:
     """Findings of rules that attribute, each with its cause or the incident that speaks for it; and
-    windows and findings of metrics that are judged together (:mod:`agents.meeting`).
+    windows and findings of metrics that are judged together (:mod:`agents.meeting`) and of tracks in
+    their first week (:mod:`agents.releases`).
 
     Counts ``evidence`` {undecodable, explained: nobody is told of it}; what cannot be read goes to ``dead-letters``.
     """
     outputs: list[Output] = []
     held: MutableMapping[str, Held] = state[HELD.name]
     meeting = Meeting(state, now, config.meeting) if config.meeting is not None else None
+    releases = Releases(state, config.releases) if config.releases is not None else None
     for record in batch.records:
         try:
             it = decode_testimony(record.value or b"")
@@ -97,14 +105,21 @@ def fold_evidence(batch: Batch, state: State, now: int, config: AttributionConfi
         waiting.close(it)
         for edge, told in waiting.take(config.partitions):
             outputs += _decide(key, edge, told, state, config)
-        if waiting.reached(config.partitions) >= END_OF_TIME:
+            hours = [t for t in told if isinstance(t, Hour)]
+            if hours and releases is not None:
+                outputs += releases.judge(key, edge, hours)
+        reached = waiting.reached(config.partitions)
+        if releases is not None:
+            ended = reached >= END_OF_TIME
+            outputs += releases.passed(key, waiting.furthest if ended else reached, ended=ended)
+        if reached >= END_OF_TIME:
             del held[key]
             state[STORIES.name].pop(key, None)
     return outputs
 
 
 def _decide(
-    key: str, edge: int, told: list[Evidence | Told], state: State, config: AttributionConfig
+    key: str, edge: int, told: list[Evidence | Told | Hour], state: State, config: AttributionConfig
 ) -> list[Output]:
     """All that happened at one edge: endings first, then what fires."""
     findings = [t for t in told if isinstance(t, Told)]
@@ -134,7 +149,7 @@ def _decide(
     return [verdicts.output(finding) for finding in out]
 
 
-def _rows(told: list[Evidence | Told]) -> defaultdict[tuple[str, int, int], dict[Tags, Row]]:
+def _rows(told: list[Evidence | Told | Hour]) -> defaultdict[tuple[str, int, int], dict[Tags, Row]]:
     """By measure, window size and end: the rows of the slices."""
     found: defaultdict[tuple[str, int, int], dict[Tags, Row]] = defaultdict(dict)
     for it in told:

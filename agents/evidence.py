@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agents import verdicts
 from alerts.rules import Rule
-from models.evidence import Evidence, Passed, Row, Told
+from models.evidence import Evidence, Hour, Passed, Row, Told
 from models.flow import Output
 from models.records import Finding, Value, Window, to_msgpack
+from models.releases import HOUR, HOURS, RELEASE, parse_release
 from storage.series_rows import parse_group
 
 TOPIC = "evidence"
@@ -56,6 +57,28 @@ def finding_output(rule: Rule, window: Window, value: Value, finding: Finding) -
     row = None if window.revision else row_of(window, rule.measure, rule.measure_kind, value)
     told = Told(finding.tenant, finding.stream, window.partition, finding, row)
     return _output(finding.tenant, told)
+
+
+def hour_output(window: Window, measures: Iterable[str]) -> list[Output]:
+    """What these measures came to in one hour of a release's age, of a window's first publication.
+
+    Hours begin with the release, put back to where windows begin; windows between them say nothing.
+    """
+    group = parse_group(window.group)
+    tags = dict(group.tags)
+    named = parse_release(tags.pop(RELEASE, ""))
+    if window.revision or named is None or group.metric or tags:
+        return []
+    hour, off = divmod(window.start - (named[1] - named[1] % window.slide), HOUR)
+    known = ((name, window.values.get(name)) for name in measures)
+    counts = {name: value.value for name, value in known if value and value.value is not None}
+    if off or not 0 <= hour < HOURS or not counts:
+        return []
+    told = Hour(
+        window.tenant, window.stream, window.partition, dict(group.tags)[RELEASE], hour,
+        window.start, window.slide, counts,
+    )  # fmt: skip
+    return [_output(window.tenant, told)]
 
 
 def passed_output(tenant: str, stream: str, at: int, partition: int) -> Output:

@@ -31,6 +31,7 @@ from models.config import WindowSpec
 from models.errors import StateError
 from models.flow import Counters, Output, State, StoreSpec
 from models.records import Value, Window
+from models.releases import HOUR
 from storage.series_rows import parse_group
 from tables.publishing import Gone
 from tables.watermarks import Held
@@ -156,7 +157,10 @@ class RuleJudge:
             window = replace(window, values=judged)
         outputs = self._findings(window, state)
         measures = self._book.index().attributed(window.tenant, window.size)
-        return window, [*outputs, *evidence.rows_output(window, measures), *told]
+        outputs += evidence.rows_output(window, measures)
+        if window.size == HOUR and (asked := self._book.index().released(window.tenant)):
+            outputs += evidence.hour_output(window, asked)
+        return window, [*outputs, *told]
 
     def passed(self, tenant: str, stream: str, at: int, partition: int) -> list[Output]:
         """All windows up to ``at`` were judged: what waits for that is told."""

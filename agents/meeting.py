@@ -19,16 +19,14 @@ import msgspec
 from agents import verdicts
 from agents.judging import RuleBook
 from alerts import rulestate
-from alerts.conditions import advance
-from alerts.outlook import Together
+from alerts.outlook import Together, beside
 from alerts.rulestate import RuleState
 from ml.joint import JointDetector, JointVerdict
 from models.config import JointSpec
 from models.errors import StateError
 from models.evidence import Sampled
 from models.flow import Counters, Output, State, StoreSpec, struct_store
-from models.records import LIVE, REMARKABLE, Value, Watermark, Window, to_json, to_msgpack
-from models.topics import STREAM_HEADER
+from models.records import LIVE, REMARKABLE, Value, Watermark, Window, to_msgpack
 from storage.series_rows import METRIC_MEASURE, parse_group
 from tables import sketches
 from tables.gathering import DROPPED
@@ -247,22 +245,14 @@ class Meeting:
             clock.tenant, group, clock.stream, start, end, joint.window, joint.window, samples,
             {METRIC_MEASURE: value},
         )  # fmt: skip
-        header = ((STREAM_HEADER, clock.stream.encode()),)
-        yield Output("windows", group.encode(), to_json(window), header)
-        yield from self._rules(entity, joint, window, _together(value, verdict))
+        yield verdicts.published(window)
+        rules = self._config.book.index().joint(joint.name, group)
+        series = parse_group(group).series_key(METRIC_MEASURE)
+        entity.rules, found = verdicts.looked_at(
+            rules, entity.rules, window, beside(Together, value, missing=verdict.missing), series
+        )
+        yield from found
         self._entities[_key(clock, group)] = entity
-
-    def _rules(
-        self, entity: Entity, joint: JointSpec, window: Window, value: Together
-    ) -> Iterator[Output]:
-        states: dict[str, RuleState] = {}
-        series = parse_group(window.group).series_key(METRIC_MEASURE)
-        for rule in self._config.book.index().joint(joint.name, window.group):
-            after, findings = advance(rule, entity.rules.get(rule.id), window, value, series)
-            if after is not None:
-                states[rule.id] = after
-            yield from map(verdicts.output, findings)
-        entity.rules = states
 
     def _entity(self, clock: StreamClock, group: str, end: int, joint: JointSpec) -> Entity | None:
         """What is kept of a thing, made if it is new; None where the tenant has too many.
@@ -340,8 +330,3 @@ def _value(verdict: JointVerdict, weight: int) -> Value:
         value.tail = None if tail is None else float(f"{tail:.2g}")
         value.contributions = {m: round(s, 2) for m, s in verdict.shares if s >= _LEAST}
     return value
-
-
-def _together(value: Value, verdict: JointVerdict) -> Together:
-    fields = {name: getattr(value, name) for name in Value.__struct_fields__}
-    return Together(**fields, missing=verdict.missing)

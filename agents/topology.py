@@ -6,6 +6,7 @@ evidence -> attribution -> findings
                   ingest -> features -> segments -> segments, metrics
 metrics -> ingest -> evidence -> attribution -> windows, findings (what is judged together)
 findings -> alerts -> alerts, notifications -> notify -> deliveries
+evidence -> attribution -> windows, findings (tracks in their first week)
 windows, findings, alerts, deliveries -> sinks
 """
 
@@ -20,6 +21,7 @@ from agents.detectors import DetectorChoice
 from agents.journal import Journal
 from agents.judging import Models, RuleBook, RuleJudge
 from agents.meeting import MeetingConfig
+from agents.releases import ReleasesConfig
 from alerts.delivery import Backoff
 from alerts.incidents import IncidentConfig
 from alerts.receivers import Receiver as Sender
@@ -81,7 +83,9 @@ def create_app(settings: Settings) -> EngineApp:
     if "alerts" in settings.roles:
         limit = series.limits.entities_per_tenant
         meeting = MeetingConfig(series.joints, settings.partitions, limit, book, count)
-        attribution.declare(app, AttributionConfig(settings.partitions, count, meeting), journal)
+        releases = ReleasesConfig(series.limits.releases_per_tenant, book, count)
+        judged = AttributionConfig(settings.partitions, count, meeting, releases)
+        attribution.declare(app, judged, journal)
         alerts.declare(app, IncidentConfig(receivers=receivers, counters=count), journal)
     if "segments" in settings.roles:
         segments.declare(app, count, journal)

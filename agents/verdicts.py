@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from msgspec.structs import replace
 
+from alerts.conditions import advance
+from alerts.rules import Rule
+from alerts.rulestate import RuleState
 from ml.protocol import Verdict
 from models.flow import Output
-from models.records import REMARKABLE, Finding, Value, to_json
+from models.records import REMARKABLE, Finding, Value, Window, to_json
 from models.topics import ALERT_ID_HEADER, STREAM_HEADER
 
 _TOLD = 3
@@ -61,6 +66,33 @@ def rejudged(value: Value, first: Value | None) -> Value:
         tail=first.tail,
         contributions=first.contributions,
     )
+
+
+def looked_at(
+    rules: Iterable[Rule],
+    states: Mapping[str, RuleState],
+    window: Window,
+    value: Value,
+    series: str,
+) -> tuple[dict[str, RuleState], list[Output]]:
+    """What these rules remember of a series after one more value of it, and what they found.
+
+    ``states`` are theirs by rule; of a rule that is not among ``rules`` nothing is remembered.
+    """
+    kept: dict[str, RuleState] = {}
+    outputs: list[Output] = []
+    for rule in rules:
+        after, findings = advance(rule, states.get(rule.id), window, value, series)
+        if after is not None:
+            kept[rule.id] = after
+        outputs += map(output, findings)
+    return kept, outputs
+
+
+def published(window: Window) -> Output:
+    """A window that was judged apart from those of the windows step, as it is written."""
+    header = ((STREAM_HEADER, window.stream.encode()),)
+    return Output("windows", window.group.encode(), to_json(window), header)
 
 
 def output(finding: Finding) -> Output:

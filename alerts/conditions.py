@@ -81,7 +81,8 @@ def abandon(
 ) -> list[Finding]:
     """What ends an incident of a series of which nothing more will be seen.
 
-    ``window`` is the one that would have come, without values; ``why`` is ``silent`` or ``ended``.
+    ``window`` is the one that would have come, without values; ``why`` is ``silent``, ``ended`` or
+    ``over``.
     """
     incident = state.incident
     if incident is None or incident.phase != "firing":
@@ -225,6 +226,8 @@ def _breaching(at: _At, incident: Incident) -> Incident:
     if is_worse:
         peak, score = value.value, value.score
     incident = with_symptoms(incident, value, is_worse=is_worse)
+    if at.rule.kind == "release":  # of another hour, which has another band
+        incident = replace(incident, low=value.low, high=value.high)
     return replace(
         incident,
         clear=0,

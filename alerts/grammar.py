@@ -17,18 +17,19 @@ Direction = Literal["any", "up", "down"]
 FORMS = (
     "`<measure> <op> <number> [for <duration>]`, "
     '`anomaly(<measure>) >= <score> [up|down] [shape "<shape>"] [for <duration>]`, '
+    "`release(<measure>) >= <score> [up|down] [for <duration>]`, "
     "`absent(<measure>) for <duration>`, `joint(<name>) >= <score> [for <duration>]` or "
     "`forecast(<measure>) >= <limit> within <duration> [with <percent>%] [for <duration>]` (or <=), "
     "with op one of > >= < <="
 )
-SURPRISES = frozenset({"anomaly", "joint"})
+SURPRISES = frozenset({"anomaly", "joint", "release"})
 """Kinds of conditions that ask for a surprise, which has no upper limit and is never wanted small."""
 
 LIKELY = 50.0
 """Percent that a forecast must reach where a rule does not say: more likely than not."""
 
 _WHEN = re.compile(
-    r"""\s* (?: (?P<kind>anomaly|forecast|joint)\( \s* (?P<subject>\w+) \s* \) | (?P<measure>\w+) )
+    r"""\s* (?: (?P<kind>anomaly|forecast|joint|release)\( \s* (?P<subject>\w+) \s* \) | (?P<measure>\w+) )
         \s* (?P<op>>=|<=|>|<)
         \s* (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
         (?: \s+ (?P<direction>up|down) )?
@@ -53,7 +54,7 @@ class Condition(msgspec.Struct, frozen=True):
     both are 0 otherwise.
     """
 
-    kind: Literal["threshold", "anomaly", "absence", "forecast", "joint"]
+    kind: Literal["threshold", "anomaly", "absence", "forecast", "joint", "release"]
     measure: str
     op: Operator
     threshold: float
@@ -121,8 +122,11 @@ def _check_form(text: str, kind: str, match: re.Match[str]) -> None:
     if kind in SURPRISES and match["op"] != ">=":
         msg = f"when {text!r}: a surprise can only be asked to be large: {kind}(...) >= <score>"
         raise ConfigurationError(msg)
-    if kind != "anomaly" and match["direction"]:
-        msg = f"when {text!r}: only anomaly(...) has a direction; {match['op']} says it already"
+    if kind not in {"anomaly", "release"} and match["direction"]:
+        msg = (
+            f"when {text!r}: only anomaly(...) and release(...) have a direction; "
+            f"{match['op']} says it already"
+        )
         raise ConfigurationError(msg)
     if kind == "forecast" and match["op"] not in {">=", "<="}:
         msg = f"when {text!r}: a forecast reaches a limit: forecast(...) >= or <= <limit>"

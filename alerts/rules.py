@@ -16,6 +16,7 @@ from alerts.grammar import Condition, Direction, Operator, parse_when
 from models.config import JointSpec, SeriesConfig, WindowSpec, format_duration, parse_duration
 from models.errors import ConfigurationError, StateError
 from models.records import LIVE
+from models.releases import HOUR, RELEASE
 
 SEVERITIES = ("page", "ticket", "info")
 PANE = "pane"
@@ -44,7 +45,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     id: str
-    kind: Literal["threshold", "anomaly", "absence", "forecast", "joint"]
+    kind: Literal["threshold", "anomaly", "absence", "forecast", "joint", "release"]
     measure: str
     measure_kind: str
     unit: str
@@ -204,6 +205,8 @@ def _build(source: _RuleSource, series: SeriesConfig, tenant: str) -> Rule:
         raise ConfigurationError(
             "absent(...) is for plays: a metric that falls silent has no windows any more"
         )
+    if condition.kind == "release":
+        source = _of_releases(source, condition.measure, series)
     joint = _joint(source, condition, series)
     kind, unit = (JOINT, "deviations") if joint else _measure(source, condition.measure, series)
     return Rule(
@@ -257,6 +260,26 @@ def _joint(source: _RuleSource, condition: Condition, series: SeriesConfig) -> J
         msg = f"match has {sorted(unknown)}; things of joint {name!r} have the tags {sorted(tags)}"
         raise ConfigurationError(msg)
     return tables[name]
+
+
+def _of_releases(source: _RuleSource, measure: str, series: SeriesConfig) -> _RuleSource:
+    """The rule with what one on tracks' first weeks need not say, after checking that they are kept."""
+    if source.metric is not None or source.group not in (None, [RELEASE]):
+        raise ConfigurationError(f"release(...) is of the group {[RELEASE]}; leave out `group`")
+    if (RELEASE,) not in series.groups:
+        raise ConfigurationError(f"release(...) needs the group {[RELEASE]} in series.toml")
+    hours = [w for w in series.windows if w.size == HOUR]
+    if len(hours) != 1 or HOUR % hours[0].slide:
+        found = (
+            f"{len(hours)} of 1h" if len(hours) != 1 else f"slide {format_duration(hours[0].slide)}"
+        )
+        msg = f"release(...) needs one window of 1h, whose slide divides it, not {found}"
+        raise ConfigurationError(msg)
+    if any(m.name == measure and m.kind not in {"count", "distinct"} for m in series.measures):
+        raise ConfigurationError(f"release({measure}): only counts follow releases' usual course")
+    if source.attribute or source.window not in {"", hours[0].name}:
+        raise ConfigurationError("release(...) looks at hours; leave out `window` and `attribute`")
+    return msgspec.structs.replace(source, group=[RELEASE], window=hours[0].name)
 
 
 def _measure(source: _RuleSource, measure: str, series: SeriesConfig) -> tuple[str, str]:

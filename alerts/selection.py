@@ -22,10 +22,10 @@ class RuleIndex:
         self._metrics: list[Rule] = []
         self._attributed: dict[tuple[str, int], dict[str, str]] = {}
         self._known: dict[tuple[str, int, int], tuple[Rule, ...]] = {}
-        self._joint: dict[str, list[Rule]] = {}
+        self._apart: dict[tuple[str, str], list[Rule]] = {}
         for rule in self.rules:
-            if rule.kind == "joint":
-                self._joint.setdefault(rule.measure, []).append(rule)
+            if rule.kind in {"joint", "release"}:
+                self._apart.setdefault((rule.kind, rule.measure), []).append(rule)
             elif rule.tags is None:
                 self._metrics.append(rule)
             elif rule.size is not None:
@@ -43,7 +43,22 @@ class RuleIndex:
 
     def joint(self, name: str, group: str) -> tuple[Rule, ...]:
         """The rules that look at a thing whose metrics are judged together, by its group key."""
-        asked = self._joint.get(name)
+        return self._looking("joint", name, group)
+
+    def release(self, measure: str, group: str) -> tuple[Rule, ...]:
+        """The rules that look at a measure of a track in its first week, by its group key."""
+        return self._looking("release", measure, group)
+
+    def released(self, tenant: str) -> tuple[str, ...]:
+        """The measures that rules look at in a tenant's tracks' first weeks."""
+        return tuple(
+            measure
+            for (kind, measure), rules in self._apart.items()
+            if kind == "release" and any(rule.tenant in {"", tenant} for rule in rules)
+        )
+
+    def _looking(self, kind: str, name: str, group: str) -> tuple[Rule, ...]:
+        asked = self._apart.get((kind, name))
         if not asked:
             return ()
         key = parse_key(group)

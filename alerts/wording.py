@@ -8,9 +8,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 
-from alerts.outlook import Outlook, Together
+from alerts.outlook import Aged, Outlook, Together
 from alerts.rules import PLACEHOLDER, Rule
 from models.records import Value
+from models.releases import RELEASE, parse_release
 
 _NAMES = {
     "completion": "share played",
@@ -32,6 +33,7 @@ _SHAPES = {
     "variance": "a change in variation",
     "drop to zero": "a drop to zero",
 }
+_ENDINGS = {"ended": "the stream has ended", "over": "its first week is over"}
 _RARE = 0.1
 """A surprise that is seen more often than one in ten times is not called rare."""
 
@@ -77,9 +79,11 @@ def gap_reason(subject: str, gap: int) -> str:
 
 
 def gone_reason(subject: str, gap: int, why: str) -> str:
-    """Why an alert has ended with its series: ``ended`` with its stream, or after ``gap`` ms."""
-    if why == "ended":
-        return f"{subject}: the stream has ended"
+    """Why an alert has ended with its series: ``ended`` with its stream, ``over`` with its track's
+    first week, or after ``gap`` ms.
+    """
+    if why in _ENDINGS:
+        return f"{subject}: {_ENDINGS[why]}"
     return (
         f"{subject}: no data for {duration_text(gap)}, so it is not watched until data comes again"
     )
@@ -97,8 +101,11 @@ def subject_text(rule: Rule, name: str, tags: Mapping[str, str]) -> str:
 
     The group's tags come in the order the rule was written in; a metric's by their names.
     ``name`` is the series' (a metric's own name; a measure's otherwise). Of a joint rule it is the
-    metrics: ``cpu, memory and requests of db-1``.
+    metrics: ``cpu, memory and requests of db-1``; of one on releases the track: ``plays of t42``.
     """
+    if rule.kind == "release":
+        named = parse_release(tags.get(RELEASE, ""))
+        name, tags = rule.measure, tags if named is None else {RELEASE: named[0]}
     order = sorted(tags) if rule.tags is None else [t for t in rule.tags if t in tags]
     label = _NAMES.get(name, name if rule.tags is None else name.replace("_", " "))
     if rule.metrics:
@@ -115,7 +122,8 @@ def symptoms_text(value: Value) -> str:
     """
     parts = [_SHAPES[value.shape]] if value.shape in _SHAPES else []
     if value.tail is not None and 0 < value.tail <= _RARE:
-        parts.append(f"one in {_plain(float(f'{1 / value.tail:.2g}'), 0)} of its own surprises")
+        whose = "releases' hours" if isinstance(value, Aged) else "its own surprises"
+        parts.append(f"one in {_plain(float(f'{1 / value.tail:.2g}'), 0)} of {whose}")
     shares = list(value.contributions.items())
     for count in (1, 2):
         if sum(share for _, share in shares[:count]) >= _MOST:
@@ -180,6 +188,8 @@ def clock(ms: int) -> str:
 def _is(rule: Rule, subject: str, value: Value) -> str:
     verb = "are" if rule.measure_kind in _PLURAL else "is"
     shown = "without data" if value.value is None else number(rule, value.value)
+    if isinstance(value, Aged):
+        subject = f"{subject} in its {_ordinal(value.hour + 1)} hour"
     return f"{subject} {verb} {shown}"
 
 
@@ -189,7 +199,9 @@ def _norm(rule: Rule, value: Value) -> str:
     if value.value is None or value.low is None or value.high is None:
         return f"unusual (surprise {_plain(value.score or 0.0, 1)})"
     band = _band(rule, value)
-    if value.low <= value.value <= value.high:
+    if rule.kind == "release":
+        band += " as releases go"
+    elif value.low <= value.value <= value.high:
         return f"within {band} but unusual for its time or course"
     return f"expected {band}"
 
@@ -249,6 +261,12 @@ def _calm(rule: Rule, value: Value) -> str:
     if got is None or low is None or high is None or not low <= got <= high:
         return "no longer unusual"
     return f"as expected ({_band(rule, value)})"
+
+
+def _ordinal(n: int) -> str:
+    """``1st``, ``2nd``, ``13th``, ``101st``."""
+    tens = n % 100 // 10 == 1
+    return f"{n}{'th' if tens else {1: 'st', 2: 'nd', 3: 'rd'}.get(n % 10, 'th')}"
 
 
 def _where(context: str) -> str:

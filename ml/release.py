@@ -1,7 +1,6 @@
 """A track's first week against how releases usually go, hour by hour.
 
-A new track has no past of its own to be compared with; other releases have. A library function: the
-events carry no release date, so nothing calls it in the stream yet.
+A new track has no past of its own to be compared with; other releases have.
 """
 
 from __future__ import annotations
@@ -15,15 +14,12 @@ import msgspec
 from ml.protocol import Verdict, finite
 from ml.tail import Tail
 from models.errors import StateError
-
-HOURS = 168
-"""The first week."""
+from models.releases import HOUR, HOURS
 
 LEAST = 5
 """Past releases that reached an hour until tracks are judged there."""
 
 NAME = "release/1"
-_HOUR_MS = 3_600_000
 _REACH = 3.0
 _PRIOR = 3.0
 """Hours of its own after which a track's level counts for half: before, it is mostly typical."""
@@ -54,8 +50,8 @@ class ReleaseCurve:
         self._spread = array("d", bytes(8 * HOURS))
         self._tail = Tail()
 
-    def learn(self, counts: Sequence[float]) -> None:
-        """Take in a past release: plays in its first, second, ... hour, as far as they are known.
+    def learn(self, counts: Sequence[float | None]) -> None:
+        """Take in a past release: plays in its first, second, ... hour, None where not known.
 
         Raises:
             ValueError: more than 168 hours, or a count that is negative or not finite.
@@ -63,9 +59,9 @@ class ReleaseCurve:
         if len(counts) > HOURS:
             msg = f"a release has at most {HOURS} hours, not {len(counts)}"
             raise ValueError(msg)
-        logs = [_log(count) for count in counts]
+        known = [(hour, _log(count)) for hour, count in enumerate(counts) if count is not None]
         track = ReleasedTrack(self, 0)
-        for hour, value in enumerate(logs):
+        for hour, value in known:
             verdict = track.judge(hour, value)
             if verdict.score is not None:
                 self._tail.learn(verdict.score)
@@ -73,7 +69,7 @@ class ReleaseCurve:
             if self._seen[hour]:
                 self._spread[hour] += (off * off - self._spread[hour]) / self._seen[hour]
             track.take(hour, value)
-        for hour, value in enumerate(logs):
+        for hour, value in known:
             self._seen[hour] += 1
             self._mean[hour] += (value - self._mean[hour]) / self._seen[hour]
 
@@ -147,11 +143,11 @@ class ReleasedTrack:
         Raises:
             ValueError: the value is negative or not finite.
         """
-        return self.judge((at - self._released_at) // _HOUR_MS, _log(value))
+        return self.judge((at - self._released_at) // HOUR, _log(value))
 
     def learn(self, value: float, at: int) -> None:
         """Take the plays of an hour in; raises ValueError as :meth:`score` does."""
-        self.take((at - self._released_at) // _HOUR_MS, _log(value))
+        self.take((at - self._released_at) // HOUR, _log(value))
 
     def judge(self, hour: int, value: float) -> Verdict:
         """As :meth:`score`, of the logarithm of plays in an hour since the release."""

@@ -11,11 +11,12 @@ import msgspec
 
 from models.detection import CalendarSpec, DetectorSpec, parse_calendar, parse_detectors
 from models.errors import ConfigurationError
+from models.releases import RELEASE
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 PLAY_FIELDS = frozenset({"startup_ms", "completion", "ms_played", "listener_id", "track_id"})
 PLAY_PREDICATES = frozenset({"eligible", "failed", "skipped", "offline"})
-PLAY_TAGS = frozenset({"country", "platform", "source", "plan", "artist_id", "track_id"})
+PLAY_TAGS = frozenset({"country", "platform", "source", "plan", "artist_id", "track_id", RELEASE})
 
 
 def parse_duration(text: str) -> int:
@@ -90,12 +91,14 @@ class Measure(msgspec.Struct, frozen=True):
 
 class Limits(msgspec.Struct, frozen=True):
     """Bounds per tenant on how many group instances and metric series are kept, and, per stream and
-    joint, on how many things are judged.
+    joint, on how many things are judged. ``releases_per_tenant``: tracks in their first week, of which
+    a group is kept if there is a group ``release``, and which ``release(...)`` rules judge, a stream.
     """
 
     groups_per_tenant: int
     metrics_per_tenant: int
     entities_per_tenant: int = 1000
+    releases_per_tenant: int = 1000
 
 
 class JointSpec(msgspec.Struct, frozen=True):
@@ -134,10 +137,12 @@ class SeriesConfig(msgspec.Struct, frozen=True):
 
     @property
     def measure_names(self) -> frozenset[str]:
-        """Names that no metric may have: its series key would be that of a measure of plays, or of
-        metrics that are judged together.
+        """Names that no metric may have: its series key would be that of a measure of plays, of
+        metrics that are judged together, or of a track's first week.
         """
-        return frozenset((*(m.name for m in self.measures), *(j.series for j in self.joints)))
+        names = [m.name for m in self.measures]
+        weeks = [RELEASE_PREFIX + name for name in names] if (RELEASE,) in self.groups else ()
+        return frozenset((*names, *weeks, *(j.series for j in self.joints)))
 
 
 def group_name(tags: tuple[str, ...]) -> str:
@@ -150,6 +155,9 @@ METRIC_PREFIX = "metric:"
 
 JOINT_PREFIX = "joint:"
 """Series of joint surprises are called by their table's name behind this."""
+
+RELEASE_PREFIX = "release:"
+"""Series of a track's first week are called by the measure's name behind this."""
 
 MOST_TOGETHER = 16
 """Metrics judged together at most: their covariances are learned from about 400 windows."""

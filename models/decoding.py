@@ -107,6 +107,7 @@ class _PlayWire(msgspec.Struct, gc=False):
     error: Text | None = None
     startup_ms: Span | None = None
     ended_at: _Time | None = None
+    released_at: _Time | None = None
 
 
 class _MetricWire(msgspec.Struct, gc=False):
@@ -204,10 +205,11 @@ def _read_play(value: bytes) -> Play:
     ended = None if w.ended_at is None else _epoch_ms(w.ended_at)
     if ended is not None and ended < started:
         raise _RejectError("bad_time", f"ended_at is {started - ended} ms before started_at")
+    released = None if w.released_at is None else _epoch_ms(w.released_at)
     return Play(
         w.tenant_id, w.listener_id, w.track_id, w.artist_id, started,
         w.ms_played, w.track_ms, w.platform, country, w.source, w.plan,
-        w.event_id, w.skipped, w.offline, w.error, w.startup_ms, ended,
+        w.event_id, w.skipped, w.offline, w.error, w.startup_ms, ended, released,
     )  # fmt: skip
 
 
@@ -268,7 +270,7 @@ def _depth(value: bytes) -> int:
 # The parser's messages, in the order they are tried. They are part of a pinned version, and a test
 # holds every reason.
 _MESSAGES = (
-    (re.compile(r"`\$\.(started_at|ended_at|at)`|RFC3339|timezone"), "bad_time"),
+    (re.compile(r"`\$\.(started_at|ended_at|released_at|at)`|RFC3339|timezone"), "bad_time"),
     (re.compile(r"missing required field"), "missing_field"),
     (re.compile(r"^Expected `object`, got `\w+`$"), "not_an_object"),
     (re.compile(r"`object` of length"), "too_many_tags"),

@@ -32,8 +32,9 @@ MAX_PLAYS_PER_DAY = 10
 class Play(msgspec.Struct, frozen=True, gc=False):
     """One play of one track by one listener.
 
-    ``ended_at`` is set by producers that send a play when it is over. The types' bounds let most
-    plays be decoded straight into this; see ``models.decoding`` for what is asked besides.
+    ``ended_at`` is set by producers that send a play when it is over, ``released_at`` by those who
+    know when the track came out. The types' bounds let most plays be decoded straight into this;
+    see ``models.decoding`` for what is asked besides.
     """
 
     tenant_id: Text
@@ -53,6 +54,7 @@ class Play(msgspec.Struct, frozen=True, gc=False):
     error: Text | None = None
     startup_ms: Span | None = None
     ended_at: Time | None = None
+    released_at: Time | None = None
 
     @property
     def at(self) -> int:

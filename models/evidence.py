@@ -7,11 +7,15 @@ of metrics (from ``metrics``) a ``Watermark``.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from models.records import Finding, Watermark
+from models.releases import HOUR, HOURS
+
+LARGEST_COUNT = 1e15
 
 
 class Row(msgspec.Struct, array_like=True, gc=False, frozen=True):
@@ -84,6 +88,23 @@ class Sampled(msgspec.Struct, array_like=True, tag="s"):
     readings: tuple[Reading, ...]
 
 
-Testimony = Evidence | Told | Passed | Sampled | Watermark
+class Hour(msgspec.Struct, array_like=True, tag="h", gc=False):
+    """What came together for a release in one hour of its age, of the first published window.
+
+    ``release`` is its name (``models.releases``), ``hour`` which one from the first (0) on, ``start``
+    when that began (epoch ms), ``slide`` that of the window. ``counts``: by measure.
+    """
+
+    tenant: str
+    stream: str
+    partition: int
+    release: str
+    hour: Annotated[int, Meta(ge=0, lt=HOURS)]
+    start: int
+    slide: Annotated[int, Meta(gt=0, le=HOUR)]
+    counts: dict[str, Annotated[float, Meta(ge=0, le=LARGEST_COUNT)]]
+
+
+Testimony = Evidence | Told | Hour | Passed | Sampled | Watermark
 
 decode_testimony = msgspec.msgpack.Decoder(Testimony).decode

@@ -148,7 +148,9 @@ class Finding(msgspec.Struct, omit_defaults=True, gc=False):
     tenant: str
     rule: str
     rule_version: str
-    kind: Literal["threshold", "anomaly", "absence", "forecast", "drift", "joint", "health"]
+    kind: Literal[
+        "threshold", "anomaly", "absence", "forecast", "drift", "joint", "release", "health"
+    ]
     state: Literal["pending", "firing", "resolved", "retracted"]
     series: str
     stream: str

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.events import Play
+from models.releases import RELEASE
 from tables import parts, sketches
 from tables.fields import FIELDS, PREDICATES
 
@@ -326,7 +327,8 @@ def fold(
 ) -> dict[Tags, dict[CellKey, Cell]]:
     """The cells of each group with these parts; cells come by their first play. Not of nothing.
 
-    Parts without anything in them are left out.
+    Parts without anything in them are left out, as are cells of plays that are of no release in
+    groups of releases.
     """
     columns = [(name, _column(rows, name)) for name in names if name != parts.EVENTS]
     tags = {tag: FIELDS[tag](rows.plays) for tag in {t for g in groups for t in g}}
@@ -351,6 +353,8 @@ def fold(
             tuple([values[row] for values in by_tag]): Cell(rows.places[row], its)
             for row, its in sorted(zip(firsts[begin:end], made[begin:end], strict=True), key=_first)
         }
+        if RELEASE in group:
+            folded[group] = {key: cell for key, cell in folded[group].items() if None not in key}
     return folded
 
 

@@ -17,6 +17,7 @@ from tables.kinds import Plan, metric_plan, plays_plan
 from tables.panes import PANES, Archive, Pane
 from tables.parts import Evaluator
 from tables.publications import PUBLICATIONS, Publication
+from tables.releases import is_release
 from tables.watermarks import WATERMARKS, StreamClock, clock_key
 
 _KEY = "directory"
@@ -31,7 +32,7 @@ class Directory:
         self.evaluate = Evaluator(series.measures)
         self.streams: dict[tuple[str, str], list[Instance]] = {}
         self.sources: dict[tuple[str, str, int], list[Instance]] = {}
-        self.counts: Counter[tuple[str, bool]] = Counter()
+        self.counts: Counter[tuple[str, str]] = Counter()
         self.behind: dict[str, StreamClock | Instance] = {}
         self.looked_at = 0
         self._store = state[INSTANCES.name]
@@ -121,7 +122,7 @@ class Directory:
     def add(self, it: Instance) -> None:
         """Keep an instance."""
         insort(self._row(it), it, key=_by_key)
-        self.counts[it.tenant, it.is_plays] += 1
+        self.counts[it.tenant, limit_of(it)] += 1
 
     def drop(self, it: Instance) -> None:
         """Forget an instance and delete all it has."""
@@ -133,7 +134,7 @@ class Directory:
                 del self.streams[it.tenant, it.stream]
             else:
                 del self.sources[it.tenant, it.stream, it.partition]
-        self.counts[it.tenant, it.is_plays] -= 1
+        self.counts[it.tenant, limit_of(it)] -= 1
         self.behind.pop(it.key, None)
         self._store.pop(it.key, None)
 
@@ -141,6 +142,13 @@ class Directory:
         if it.is_plays:
             return self.streams.setdefault((it.tenant, it.stream), [])
         return self.sources.setdefault((it.tenant, it.stream, it.partition), [])
+
+
+def limit_of(it: Instance) -> str:
+    """Which of :class:`models.config.Limits` bounds how many there are of its like."""
+    if not it.is_plays:
+        return "metrics_per_tenant"
+    return "releases_per_tenant" if is_release(it.group) else "groups_per_tenant"
 
 
 def _decode(_data: bytes) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from models.events import Play
+from models.releases import RELEASE, release_at
 
 FIELDS: Mapping[str, Callable[[Sequence[Play]], list[Any]]] = {
     "artist_id": lambda plays: [play.artist_id for play in plays],
@@ -21,6 +22,10 @@ FIELDS: Mapping[str, Callable[[Sequence[Play]], list[Any]]] = {
     "ms_played": lambda plays: [play.ms_played for play in plays],
     "plan": lambda plays: [play.plan for play in plays],
     "platform": lambda plays: [play.platform for play in plays],
+    RELEASE: lambda plays: [
+        None if play.released_at is None else release_at(play.track_id, play.released_at, play.at)
+        for play in plays
+    ],
     "source": lambda plays: [play.source for play in plays],
     "startup_ms": lambda plays: [play.startup_ms for play in plays],
     "track_id": lambda plays: [play.track_id for play in plays],

@@ -24,6 +24,7 @@ from tables.kinds import Kind, Plan, is_metric
 from tables.panes import Pane, together
 from tables.parts import Parts, event_count
 from tables.publications import Publication
+from tables.releases import beginning
 from tables.rolling import Roll
 from tables.shelves import INFINITY, BlockShelf, Shelf
 from tables.waiting import Waiting
@@ -31,7 +32,6 @@ from tables.watermarks import NEVER, Line
 
 SILENCE = 86_400_000
 """For so long (ms) an instance of plays without data is filled with zeros; then it sleeps."""
-
 
 AT_ONCE = 6
 """So many windows of a kind are revised for each pane that passes, the newest first: a late play is in
@@ -193,8 +193,8 @@ class Instance:
         if pane is not None:
             self.blocks[self.size].attach(start, pane)
             if self.first is None or (self.is_plays and start >= self.zeros_until):
-                self.first = start
-                self.origin = start if self.origin is None else self.origin
+                self.first = beginning(self.group, start, self.plan.longest_slide)
+                self.origin = self.first if self.origin is None else self.origin
             self.last = start
         closed = {self.size: pane}
         for level, source in self.plan.source.items():

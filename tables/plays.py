@@ -16,6 +16,7 @@ from models.events import Play
 from models.events import times as event_times
 from models.flow import Output
 from models.records import LIVE, Partial, to_msgpack
+from models.releases import RELEASE
 from tables import cells, clocks, eligibility, groups, listeners, profiles, returning, routes
 from tables.clocks import DAY
 from tables.intake import Taken, Turn, by_stream, late_event
@@ -127,7 +128,10 @@ def _place(plays: cells.Plays, tops: Sequence[int], turn: Turn) -> tuple[cells.P
 
 
 def _partials(made: Sequence[tuple[str, str, groups.Cells]], turn: Turn) -> Iterator[Output]:
-    """One record per cell whose group instance is within its tenant's limit."""
+    """One record per cell whose group instance is within its tenant's limit.
+
+    Releases come and go: the windows step, which sees them go, counts them.
+    """
     config = turn.config.series
     keyed = [
         (tenant, stream, rank, tags, groups.group_key(tenant, tags, key[1:]), key[0], cell)
@@ -137,7 +141,11 @@ def _partials(made: Sequence[tuple[str, str, groups.Cells]], turn: Turn) -> Iter
     ]
     refused: set[str] = set()
     for tenant in {tenant for tenant, _, _ in made}:
-        mine = [(cell.first, rank, key) for t, _, rank, _, key, _, cell in keyed if t == tenant]
+        mine = [
+            (cell.first, rank, key)
+            for t, _, rank, tags, key, _, cell in keyed
+            if t == tenant and RELEASE not in tags
+        ]
         limit = config.limits.groups_per_tenant
         refused |= groups.admit(mine, tenant, limit, turn.state[groups.GROUPS])
     size, partition = turn.place.pane, turn.batch.partition

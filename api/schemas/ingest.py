@@ -49,6 +49,11 @@ class PlayIn(BaseModel):
         description="When it was over; needed if it is sent then, or it counts as late. "
         "RFC 3339 or epoch milliseconds.",
     )
+    released_at: str | int | None = Field(
+        None,
+        description="When the track came out, if its first week is to be compared with others'. "
+        "RFC 3339 or epoch milliseconds.",
+    )
 
 
 class MetricIn(BaseModel):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from agents.attributing import EVIDENCE_STORES, AttributionConfig, fold_evidence
 from agents.judging import JUDGE_STORES, RuleBook, RuleJudge
 from agents.meeting import MeetingConfig
+from agents.releases import ReleasesConfig
 from alerts.incidents import INCIDENT_STORES, IncidentConfig, fold_findings
 from alerts.rules import parse_rules
 from engine.flush import partition_of
@@ -83,6 +84,8 @@ def shipped_steps(
     judge = RuleJudge(book, (w.size for w in config.windows))
     limit = config.limits.entities_per_tenant
     meeting = MeetingConfig(config.joints, PARTITIONS, limit, book, counters)
+    released = ReleasesConfig(config.limits.releases_per_tenant, book, counters)
+    judged = AttributionConfig(PARTITIONS, counters, meeting, released)
     return [
         Step("plays", "plays", PLAY_STORES, partial(fold_plays, config=ingest)),
         Step("metrics", "metrics", METRIC_STORES, partial(fold_metrics, config=ingest)),
@@ -92,7 +95,7 @@ def shipped_steps(
         ),
         Step(
             "attribution", "evidence", EVIDENCE_STORES,
-            partial(fold_evidence, config=AttributionConfig(PARTITIONS, counters, meeting)),
+            partial(fold_evidence, config=judged),
         ),
         Step(
             "alerts", "findings", INCIDENT_STORES,

@@ -1,0 +1,28 @@
+"""Group instances of releases: which they are, and where the first hour of one begins."""
+
+from __future__ import annotations
+
+from models.releases import HOUR, RELEASE, parse_release
+from models.series import parse_key
+from tables.kinds import is_metric
+
+_TAG = f"{RELEASE}="
+
+
+def is_release(group: str) -> bool:
+    """Whether a group key is one of plays that names a release; nothing else in a key has an =."""
+    return _TAG in group and not is_metric(group)
+
+
+def beginning(group: str, start: int, slide: int) -> int:
+    """From when on all is known of a group whose first pane with data begins at ``start``.
+
+    A release has no plays before it: one that is played in its first hour is known from its
+    beginning on, put back to a multiple of ``slide``, where windows begin. All times in ms.
+    """
+    if not is_release(group):
+        return start
+    named = parse_release(dict(parse_key(group).tags)[RELEASE])
+    if named is None or not 0 <= start - named[1] < HOUR:
+        return start
+    return named[1] - named[1] % slide
