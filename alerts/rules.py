@@ -199,7 +199,6 @@ def _build(source: _RuleSource, series: SeriesConfig, tenant: str) -> Rule:
     if source.min_weight < 0:
         msg = f"min_weight {source.min_weight:g} is negative; 0 asks for none"
         raise ConfigurationError(msg)
-    _check_summary(source)
     condition = parse_when(source.when)
     if condition.kind == "absence" and source.metric is not None:
         raise ConfigurationError(
@@ -207,6 +206,7 @@ def _build(source: _RuleSource, series: SeriesConfig, tenant: str) -> Rule:
         )
     if condition.kind == "release":
         source = _of_releases(source, condition.measure, series)
+    _check_summary(source)
     joint = _joint(source, condition, series)
     kind, unit = (JOINT, "deviations") if joint else _measure(source, condition.measure, series)
     return Rule(

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from alerts.grammar import Condition, parse_when
 from alerts.rules import load_rules, parse_rule, parse_rules, rule_from_json, rule_key, rule_to_json
 from alerts.selection import RuleIndex, rules_for
-from models.config import JointSpec, load_series_config
+from models.config import JointSpec, WindowSpec, load_series_config
 from models.errors import ConfigurationError, StateError
 from models.records import Window
 from models.series import format_key
@@ -51,6 +51,8 @@ def test_the_shipped_rules_are_right():
         ),
         ("anomaly(plays) >= 3", Condition("anomaly", "plays", ">=", 3.0, "any", 0)),
         ("anomaly( x ) >= 8 up for 30s", Condition("anomaly", "x", ">=", 8.0, "up", 30_000)),
+        ("release(plays) >= 3", Condition("release", "plays", ">=", 3.0, "any", 0)),
+        ("release(x) >= 3 up for 2h", Condition("release", "x", ">=", 3.0, "up", 7_200_000)),
         ("anomaly(x) >= .5 down", Condition("anomaly", "x", ">=", 0.5, "down", 0)),
         (
             "forecast(disk) >= 0.9 within 6h",
@@ -77,6 +79,10 @@ def test_conditions_are_understood(text, expected):
         ("plays > 3 for 20", "not like 10s"),
         ("plays > 3 for 0s", "zero"),
         ("plays > 3 up", "only anomaly"),
+        ("release(plays) > 3", "large"),
+        ("release(plays) >= 0", "above 0"),
+        ('release(plays) >= 3 shape "dip"', "only anomaly"),
+        ("release(plays) >= 3 within 2h", "only forecast"),
         ("anomaly(plays) < 3", "large"),
         ("anomaly(plays) >= 0", "above 0"),
         ("plays > 3; plays < 1", "not of the form"),
@@ -125,6 +131,55 @@ def test_a_joint_conditions_text_means_the_condition(threshold, hold):
     condition = Condition("joint", "health", ">=", threshold, "any", hold)
 
     assert parse_when(str(condition)) == condition
+
+
+RELEASED = {"id": "w", "when": "release(plays) >= 3 down for 2h", "severity": "page"}
+HOURLY = WindowSpec(3_600_000, 60_000, 0, False, 0)
+WITH_RELEASES = replace(SERIES, groups=(*SERIES.groups, ("release",)))
+
+
+def test_a_rule_on_releases_needs_to_say_neither_group_nor_window():
+    made = parse_rule(RELEASED | {"match": {"release": "t42@*"}}, WITH_RELEASES)
+    assert (made.kind, made.measure, made.measure_kind) == ("release", "plays", "count")
+    assert (made.tags, made.size, made.attribute) == (("release",), 3_600_000, False)
+    assert parse_when("release(plays) >= 3 down for 2h") == parse_when(RELEASED["when"])
+    assert rule_from_json(rule_to_json(made)) == made
+    said = {"group": ["release"], "window": "1h", "summary": "{release} is off"}
+    told = parse_rule(RELEASED | said, WITH_RELEASES)
+    assert told.tags == ("release",)
+
+
+@pytest.mark.parametrize(
+    ("change", "series", "reason"),
+    [
+        ({}, {"groups": SERIES.groups}, r"needs the group \['release'\] in series.toml"),
+        ({}, {"windows": SERIES.windows[:1]}, "needs one window of 1h, .*, not 0 of 1h"),
+        ({}, {"windows": (HOURLY, replace(HOURLY, slide=3_600_000))}, "not 2 of 1h"),
+        ({}, {"windows": (replace(HOURLY, slide=2_400_000),)}, "not slide 40m"),
+        ({"when": "release(plais) >= 3"}, {}, "did you mean 'plays'"),
+        ({"when": "release(error_rate) >= 3"}, {}, "only counts"),
+        ({"group": ["country"]}, {}, "leave out `group`"),
+        ({"metric": "cpu"}, {}, "leave out `group`"),
+        ({"window": "10s"}, {}, "looks at hours"),
+        ({"attribute": True}, {}, "looks at hours"),
+        ({"summary": "{country}"}, {}, r"summary asks for \['country'\]"),
+        ({"match": {"country": "FR"}}, {}, r"match has \['country'\]"),
+    ],
+)
+def test_a_rule_on_releases_that_cannot_work_is_refused(change, series, reason):
+    with pytest.raises(ConfigurationError, match=reason):
+        parse_rule(RELEASED | change, replace(WITH_RELEASES, **series))
+
+
+def test_rules_on_releases_are_chosen_by_measure_tenant_and_track():
+    made = parse_rule(RELEASED | {"match": {"release": "t42@*"}}, WITH_RELEASES, tenant="acme")
+    index = RuleIndex([made])
+    group = "acme|metric:release:plays{release=t42@2026-11-27T00:00Z}"
+    assert index.release("plays", group) == (made,)
+    assert index.release("plays", group.replace("t42", "t43")) == ()
+    assert index.release("listeners", group) == ()
+    assert index.released("acme") == ("plays",)
+    assert index.released("other") == ()
 
 
 JOINT = {"id": "j", "when": "joint(health) >= 4 for 2m", "severity": "page"}

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from alerts import wording
-from alerts.outlook import Together
+from alerts.outlook import Aged, Together
 from alerts.rules import parse_rule
 from models.config import JointSpec
 from models.records import Value
@@ -97,6 +97,40 @@ def test_numbers_of_metrics_have_four_digits(value, text):
 )  # fmt: skip
 def test_durations_have_at_most_two_units(ms, text):
     assert wording.duration_text(ms) == text
+
+
+def test_a_tracks_first_week_is_told_by_its_hour():
+    raw = {"id": "course", "when": "release(plays) >= 3 for 2h", "severity": "page"}
+    own = parse_rule(raw, replace(SERIES, groups=(("release",),)))
+    tags = {"release": "t42@2026-11-27T00:00Z"}
+    subject = about(own, "release:plays", tags)
+    assert subject == "plays of t42"
+    assert about(own, "release:plays", {"release": "odd"}) == "plays of odd"
+    few = Aged(120.0, 120, 5.1, 900, 2_400, shape="dip", tail=0.0025, hour=29)
+    assert wording.breach_reason(own, subject, few, 7_200_000) == (
+        "plays of t42 in its 30th hour are 120, expected 900–2,400 as releases go, for 2 h: a dip, "
+        "one in 400 of releases' hours"
+    )
+    inside = Aged(950.0, 950, 2.1, 900, 2_400, hour=0)
+    assert wording.breach_reason(own, subject, inside, 0) == (
+        "plays of t42 in its 1st hour are 950, expected 900–2,400 as releases go"
+    )
+    calm = Aged(1000.0, 1000, 0.4, 900, 2_400, shape="dip", hour=32)
+    assert wording.resolved_reason(own, subject, calm, 7_200_000, 120.0) == (
+        "plays of t42 in its 33rd hour are 1,000, as expected (900–2,400), for 2 h; it was 120 at "
+        "worst, a dip"
+    )
+    assert wording.gone_reason(subject, 0, "over") == "plays of t42: its first week is over"
+    assert wording.summary_text(own, subject, tags) == "Plays of t42: course"
+
+
+@pytest.mark.parametrize(
+    ("hour", "text"), [(0, "1st"), (1, "2nd"), (10, "11th"), (21, "22nd"), (111, "112th")]
+)
+def test_hours_are_counted_in_words(hour, text):
+    own = rule("anomaly(plays) >= 3", window="1m", group=[])
+    told = wording.breach_reason(own, "plays", Aged(1.0, 1, 5.0, hour=hour), 0)
+    assert told.startswith(f"plays in its {text} hour are 1")
 
 
 def test_metrics_judged_together_are_told_with_shares_and_what_is_missing():

@@ -82,6 +82,15 @@ def test_a_play_counts_when_it_ended_if_it_says_so():
     assert decode_play(play(ended_at=None)).at == started
 
 
+def test_a_play_may_say_when_its_track_came_out():
+    assert decode_play(play()).released_at is None
+    assert decode_play(play(released_at=None)).released_at is None
+    at = PLAY["started_at"]
+    for written in (at, float(at), "2025-10-09T10:53:20.123+02:00"):
+        assert decode_play(play(released_at=written)).released_at == at
+    assert decode_play(play(released_at=at, ended_at="2025-10-09T08:53:51Z")).released_at == at
+
+
 def test_a_metric_keeps_every_field():
     assert decode_metric(metric()) == Metric(
         "demo", "cpu", 0.5, 1_760_000_000_123, {"host": "h1"}, "m1"
@@ -202,6 +211,11 @@ REFUSED = [
     ("bad_country", decode_play, play(country="UK")),
     ("bad_country", decode_play, play(country="")),
     ("bad_time", decode_play, play(ended_at="noon")),
+    ("bad_time", decode_play, play(released_at="Friday")),
+    ("bad_time", decode_play, play(released_at="2025-10-09T08:53:20")),
+    ("bad_time", decode_play, play(released_at=1e15)),
+    ("before_2000", decode_play, play(released_at=PLAY["started_at"] // 1000)),
+    ("bad_time", decode_play, play(released_at=[])),
     ("bad_time", decode_play, play(ended_at=PLAY["started_at"] - 1)),
     ("bad_country", decode_play, play(country="deu")),
     ("bad_country", decode_play, play(country="D\u0131")),

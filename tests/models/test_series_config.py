@@ -61,6 +61,14 @@ def test_metrics_that_cannot_be_judged_together_are_refused(change, reason):
         parse_series_config(SHIPPED | {"joint": [JOINT | change]})
 
 
+def test_a_group_of_releases_takes_the_names_of_its_series():
+    plays = SHIPPED["plays"] | {"groups": [[], ["release"]]}
+    config = parse_series_config(SHIPPED | {"plays": plays})
+    assert "release:plays" in config.measure_names
+    assert "release:plays" not in parse_series_config(SHIPPED).measure_names
+    assert config.limits.releases_per_tenant == 1000
+
+
 def test_two_joints_of_one_name_are_refused_and_their_series_name_is_taken():
     with pytest.raises(ConfigurationError, match="two joints are called 'host_health'"):
         parse_series_config(SHIPPED | {"joint": [JOINT, JOINT]})
