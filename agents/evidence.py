@@ -76,7 +76,7 @@ def hour_output(window: Window, measures: Iterable[str]) -> list[Output]:
         return []
     told = Hour(
         window.tenant, window.stream, window.partition, dict(group.tags)[RELEASE], hour,
-        window.start, window.slide, counts,
+        window.start, counts,
     )  # fmt: skip
     return [_output(window.tenant, told)]
 

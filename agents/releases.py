@@ -158,8 +158,9 @@ class Releases:
             self._config.counters.count(DROPPED, "repeated", 1)
             return
         value = self._value(place, name, begin, track, hour.hour, count)
-        # Published with the slide of the windows that it is one of: that is where it may begin.
-        told = replace(window, slide=hour.slide, values={METRIC_MEASURE: value})
+        # Stores and charts know whole hours of the clock: there it stands where it began.
+        whole = hour.start - hour.start % HOUR
+        told = replace(window, start=whole, end=whole + HOUR, values={METRIC_MEASURE: value})
         yield verdicts.published(told)
         rules = self._config.book.index().release(measure, group)
         series = parse_group(group).series_key(METRIC_MEASURE)

@@ -32,7 +32,7 @@ from msgspec.structs import replace
 from agents import verdicts
 from agents.attributing import EVIDENCE_STORES, AttributionConfig, fold_evidence
 from agents.judging import RuleBook
-from agents.releases import TRACKS, ReleasesConfig
+from agents.releases import CURVES, TRACKS, WEEKS, ReleasesConfig
 from alerts.rules import Rule, parse_rule
 from alerts.rulestate import RuleState
 from bench.together import Uncounted
@@ -147,16 +147,16 @@ class Step:
         self.judged = 0
         self.seconds = self.encoding = 0.0
 
-    def take(self, made: Sequence[Made]) -> Alerts:
-        """Go through the hours of these tracks, an edge a batch; what fired."""
+    def take(self, made: Sequence[Made], last: int = HOURS) -> Alerts:
+        """Go through the hours of these tracks before the ``last``, an edge a batch; what fired."""
         alerts: Alerts = {release_name(track.name, track.released): [] for track in made}
         hours = sorted(
-            (track.at(hour) + HOUR, track, hour) for track in made for hour in range(HOURS)
+            (track.at(hour) + HOUR, track, hour) for track in made for hour in range(last)
         )
         edges: dict[int, list[Hour]] = {}
         for end, track, hour in hours:
             name, plays = release_name(track.name, track.released), {"plays": track.counts[hour]}
-            told = Hour(TENANT, "live", 0, name, hour, end - HOUR, 60_000, plays)
+            told = Hour(TENANT, "live", 0, name, hour, end - HOUR, plays)
             edges.setdefault(end, []).append(told)
         for end, told in edges.items():
             testimony = [*told, Passed(TENANT, "live", 0, end)]
@@ -290,22 +290,21 @@ def table(seeds: int, at: float, held: int, *, spread: bool) -> Iterator[str]:
 def cost(tracks: int) -> str:
     """What an hour costs, and how large the state is."""
     rule, _ = configured(3, 2)
-    step, draw = Step(rule, tracks), random.Random(0)
-    made = []
-    for i in range(tracks):
-        means = expected(BEGIN, draw)
-        made.append(Made(f"t{i}", BEGIN, [counted(mean, draw) for mean in means]))
+    step, draw, begin = Step(rule, tracks), random.Random(0), BEGIN + 6 * WEEK
     step.take(make(0, spread=False)[0])
-    first = step.seconds, step.encoding, step.judged
-    now = [t._replace(released=BEGIN + 6 * WEEK) for t in made]
-    step.take([t._replace(counts=t.counts) for t in now])
-    hours = step.judged - first[2]
-    sizes = [len(TRACKS.encode(t)) for t in step.state.stores[TRACKS.name].values()]
-    curve = sum(len(c.dump()) for c in step.state.stores["release-curves"].values())
+    judging, encoding, before = step.seconds, step.encoding, step.judged
+    counts = [[counted(n, draw) for n in expected(begin, draw)] for _ in range(tracks)]
+    step.take([Made(f"t{i}", begin, own) for i, own in enumerate(counts)], HOURS - 1)
+    hours = step.judged - before
+    sizes = [len(TRACKS.encode(track)) for track in step.state.stores[TRACKS.name].values()]
+    curve = sum(len(CURVES.encode(curve)) for curve in step.state.stores[CURVES.name].values())
+    weeks = sum(len(WEEKS.encode(weeks)) for weeks in step.state.stores[WEEKS.name].values())
     return (
-        f"{tracks} tracks, {hours} judged hours: {(step.seconds - first[0]) / hours * 1e6:.0f} µs to "
-        f"judge one, {(step.encoding - first[1]) / hours * 1e6:.0f} µs to encode what it changed; "
-        f"curve {curve:,} bytes, a track {max(sizes, default=0):,} bytes at most"
+        f"{tracks} tracks, {hours} judged hours\n"
+        f"an hour: {(step.seconds - judging) / hours * 1e6:.0f} µs to judge, "
+        f"{(step.encoding - encoding) / hours * 1e6:.0f} µs to encode what it changed\n"
+        f"state: {sum(sizes) / tracks:,.0f} bytes a track in its last hour, {max(sizes):,} at most; "
+        f"{weeks / tracks:.0f} a track in the list of weeks; a curve {curve:,}"
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from models.records import Finding, Watermark
-from models.releases import HOUR, HOURS
+from models.releases import HOURS
 
 LARGEST_COUNT = 1e15
 
@@ -92,7 +92,7 @@ class Hour(msgspec.Struct, array_like=True, tag="h", gc=False):
     """What came together for a release in one hour of its age, of the first published window.
 
     ``release`` is its name (``models.releases``), ``hour`` which one from the first (0) on, ``start``
-    when that began (epoch ms), ``slide`` that of the window. ``counts``: by measure.
+    when that began (epoch ms). ``counts``: by measure.
     """
 
     tenant: str
@@ -101,7 +101,6 @@ class Hour(msgspec.Struct, array_like=True, tag="h", gc=False):
     release: str
     hour: Annotated[int, Meta(ge=0, lt=HOURS)]
     start: int
-    slide: Annotated[int, Meta(gt=0, le=HOUR)]
     counts: dict[str, Annotated[float, Meta(ge=0, le=LARGEST_COUNT)]]
 
 

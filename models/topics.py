@@ -59,7 +59,7 @@ TOPICS: dict[str, Topic] = {
               "Closed windows with their measures, bands and scores; revisions.",
               retention=2 * DAY),
         Topic("evidence", "inner", "tenant", evidence.Testimony,
-              "Slices outside their band, findings that wait for them, metrics judged together, and how far all is.",
+              "Slices outside their band, findings that wait for them, metrics judged together, hours of releases, and how far all is.",
               encoding="msgpack", retention=DAY),
         Topic("findings", "out", "tenant", records.Finding,
               "Changes of a rule's state on a series.", retention=30 * DAY),

@@ -67,7 +67,7 @@ class Step:
 def told(track: str, hour: int, plays: float, begin=T0, partition=0, stream="live", **more):
     name = release_name(track, begin)
     counts = {"plays": plays} | more
-    return Hour("acme", stream, partition, name, hour, begin + hour * HOUR, 60_000, counts)
+    return Hour("acme", stream, partition, name, hour, begin + hour * HOUR, counts)
 
 
 def passed(hour: float, *partitions: int, stream="live") -> list[Passed]:
@@ -90,7 +90,7 @@ def taught(step: Step, tracks: int = 8) -> None:
 
 def follow(step: Step, hours: int, begin: int, change=None) -> None:
     draw = random.Random(8)
-    first = (begin - T0) // HOUR
+    first = (begin - T0) / HOUR
     for hour in range(hours):
         plays = usual(hour, draw)
         plays = (change or {}).get(hour, lambda n: n)(plays)
@@ -135,10 +135,19 @@ def test_every_hour_is_a_window_of_a_series_of_its_own():
     assert [w.start for w in step.windows] == [NEW + h * HOUR for h in range(3)]
     window = step.windows[1]
     assert window.group == "acme|metric:release:plays{release=t42@2026-01-08T01:00Z}"
-    assert (window.size, window.slide) == (HOUR, 60_000)
+    assert (window.size, window.slide) == (HOUR, HOUR)
     value = window.values["value"]
     assert value.low < value.value < value.high
     assert value.score < 3
+
+
+def test_a_series_begins_its_hours_with_the_clock_and_alerts_with_the_release():
+    """Stores keep windows of an hour by the whole hours they begin in."""
+    step = Step()
+    taught(step)
+    follow(step, 14, NEW + HOUR // 2, {h: lambda n: n // 5 for h in (12, 13)})
+    assert [w.start for w in step.windows] == [NEW + h * HOUR for h in range(14)]
+    assert step.findings[0].window_start == NEW + HOUR // 2 + 12 * HOUR
 
 
 def test_nothing_is_said_until_five_weeks_were_learned():
@@ -236,7 +245,7 @@ def test_measures_are_judged_apart():
 
 @pytest.mark.parametrize(
     "change",
-    [{"hour": -1}, {"hour": HOURS}, {"slide": 0}, {"counts": {"plays": -1.0}},
+    [{"hour": -1}, {"hour": HOURS}, {"counts": {"plays": -1.0}},
      {"counts": {"plays": math.inf}}, {"counts": {"plays": math.nan}}, {"counts": {"plays": "x"}}],
 )  # fmt: skip
 def test_what_cannot_be_is_a_dead_letter(change):

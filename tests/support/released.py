@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from typing import Any
+import tomllib
 
 from models.records import LIVE
 from models.releases import HOURS
@@ -25,29 +25,59 @@ THROTTLED = range(12, 16)
 """The hours after which a quarter of the plays of ``new-0`` is left, and before which."""
 
 END = NEW + FOLLOWED * HOUR
-SERIES: dict[str, Any] = {
-    "time": {"pane": "30m", "lateness": "10s", "idle": "5s", "future": "5m"},
-    "windows": [
-        {"size": "1h", "slide": "30m", "grace": "3h", "retention": "400d"},
-    ],
-    "limits": {"groups_per_tenant": 2, "metrics_per_tenant": 10, "releases_per_tenant": 12},
-    "plays": {
-        "groups": [[], ["release"]],
-        "measures": [
-            {"name": "plays", "kind": "count"},
-            {"name": "listeners", "kind": "distinct", "of": "listener_id"},
-        ],
-    },
-    "metrics": {"pane_min": "10s", "pane_max": "1d"},
-}
-RULES: dict[str, Any] = {
-    "rules": [
-        {"id": "course", "when": "release(plays) >= 3 for 2h", "severity": "page"},
-        {"id": "fewer", "when": "release(listeners) >= 3 down", "severity": "info",
-         "match": {"release": "new-0@*"}},
-    ],
-    "receivers": [{"name": "webhook", "kind": "webhook", "streams": ["live", "replay"]}],
-}  # fmt: skip
+SERIES_TOML = """
+[time]
+pane = "30m"
+lateness = "10s"
+idle = "5s"
+future = "5m"
+
+[[windows]]
+size = "1h"
+slide = "30m"
+grace = "3h"
+retention = "400d"
+
+[limits]
+groups_per_tenant = 2
+metrics_per_tenant = 10
+releases_per_tenant = 12
+
+[plays]
+groups = [[], ["release"]]
+
+[[plays.measures]]
+name = "plays"
+kind = "count"
+
+[[plays.measures]]
+name = "listeners"
+kind = "distinct"
+of = "listener_id"
+
+[metrics]
+pane_min = "10s"
+pane_max = "1d"
+"""
+RULES_TOML = """
+[[rules]]
+id = "course"
+when = "release(plays) >= 3 for 2h"
+severity = "page"
+
+[[rules]]
+id = "fewer"
+when = "release(listeners) >= 3 down"
+severity = "info"
+match = {release = "new-0@*"}
+
+[[receivers]]
+name = "webhook"
+kind = "webhook"
+streams = ["live", "replay"]
+"""
+SERIES = tomllib.loads(SERIES_TOML)
+RULES = tomllib.loads(RULES_TOML)
 
 
 def releases() -> dict[str, int]:
