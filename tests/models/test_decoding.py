@@ -85,10 +85,8 @@ def test_a_play_counts_when_it_ended_if_it_says_so():
 def test_a_play_may_say_when_its_track_came_out():
     assert decode_play(play()).released_at is None
     assert decode_play(play(released_at=None)).released_at is None
-    at = PLAY["started_at"]
-    for written in (at, float(at), "2025-10-09T10:53:20.123+02:00"):
-        assert decode_play(play(released_at=written)).released_at == at
-    assert decode_play(play(released_at=at, ended_at="2025-10-09T08:53:51Z")).released_at == at
+    for written in (PLAY["started_at"], "2025-10-09T10:53:20.123+02:00"):
+        assert decode_play(play(released_at=written)).released_at == PLAY["started_at"]
 
 
 def test_a_metric_keeps_every_field():
@@ -213,7 +211,6 @@ REFUSED = [
     ("bad_time", decode_play, play(ended_at="noon")),
     ("bad_time", decode_play, play(released_at="Friday")),
     ("bad_time", decode_play, play(released_at="2025-10-09T08:53:20")),
-    ("bad_time", decode_play, play(released_at=1e15)),
     ("before_2000", decode_play, play(released_at=PLAY["started_at"] // 1000)),
     ("bad_time", decode_play, play(released_at=[])),
     ("bad_time", decode_play, play(ended_at=PLAY["started_at"] - 1)),
@@ -331,10 +328,10 @@ written = st.fixed_dictionaries(
             [events.YEAR_2000 - 1, events.YEAR_2000, events.YEAR_10000 - 1, 1.76e12, 1.5,
              events.YEAR_10000, "2025-10-09T10:53:20Z", "2025-10-09T10:53:20", True, 10**30, None]
         ),
-        "ended_at": st.sampled_from(
+        **dict.fromkeys(("ended_at", "released_at"), st.sampled_from(
             [None, 1_760_000_000_122, 1_760_000_000_123, 1_760_000_300_000, 1.76e12, 0, 2**63, "x",
              "2026-01-01T00:00:00+01:00"]
-        ),
+        )),
         "country": st.sampled_from(["DE", "de", "De", "dE", "XX", "", "D", "Deutschland", 7]),
         "ms_played": st.sampled_from([0, -1, 86_400_000, 86_400_001, 5.0, "5", 2**64, None]),
         "startup_ms": st.sampled_from([None, 0, -1, 86_400_001, 1.0, False]),
