@@ -155,11 +155,12 @@ class Step:
         )
         edges: dict[int, list[Hour]] = {}
         for end, track, hour in hours:
-            name, plays = release_name(track.name, track.released), {"plays": track.counts[hour]}
-            told = Hour(TENANT, "live", 0, name, hour, end - HOUR, plays)
+            name = release_name(track.name, track.released)
+            counts = {"plays": float(track.counts[hour])}
+            told = Hour(TENANT, "live", 0, name, hour, end - HOUR, counts)
             edges.setdefault(end, []).append(told)
-        for end, told in edges.items():
-            testimony = [*told, Passed(TENANT, "live", 0, end)]
+        for end, its in edges.items():
+            testimony = [*its, Passed(TENANT, "live", 0, end)]
             records = [Record(i, end, b"", to_msgpack(it)) for i, it in enumerate(testimony)]
             began = time.process_time()
             outputs = fold_evidence(
@@ -169,7 +170,7 @@ class Step:
             self.state.freeze(0, end)
             self.seconds += between - began
             self.encoding += time.process_time() - between
-            self.judged += len(told)
+            self.judged += len(its)
             for output in outputs:
                 if output.topic == "findings":
                     finding = decode_finding(output.value or b"")

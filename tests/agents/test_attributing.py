@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 
 import msgspec
 import pytest
 
-from agents.attributing import ATTRIBUTION_STORES, AttributionConfig, fold_evidence
+from agents.attributing import ATTRIBUTION_STORES, AttributionConfig
 from models.evidence import Evidence, Passed, Row, Told
-from models.flow import Batch, Record
-from models.records import Finding, Share, decode_dead_letter, decode_finding, to_msgpack
+from models.records import Finding, Share, decode_dead_letter, decode_finding
 from models.series import format_key
 from tables.watermarks import END_OF_TIME
+from tests.support.evidence_step import EvidenceStep
 
 PARTITIONS, MINUTE = 4, 60_000
 T0 = 1_767_225_600_000
 
 
-class Step:
-    """The attribution step on plain dictionaries, whose values cross their bytes after every batch."""
+class Step(EvidenceStep):
+    """The attribution step, and what it made."""
 
     def __init__(self) -> None:
-        self.counted: Counter[str] = Counter()
+        super().__init__(ATTRIBUTION_STORES)
         self.config = AttributionConfig(PARTITIONS, self)
-        self.state = {spec.name: {} for spec in ATTRIBUTION_STORES}
         self.out = []
 
-    def count(self, name: str, reason: str, n: int = 1) -> None:
-        self.counted[f"{name} {reason}"] += n
-
     def take(self, *told) -> list[Finding]:
-        values = [t if isinstance(t, bytes) else to_msgpack(t) for t in told]
-        records = [Record(i, T0, b"acme", v) for i, v in enumerate(values)]
-        batch = Batch("evidence", 0, records, at_end=True)
-        outputs = fold_evidence(batch, self.state, T0, self.config)
-        for spec in ATTRIBUTION_STORES:
-            store = self.state[spec.name]
-            for key, value in store.items():
-                store[key] = spec.decode(spec.encode(value))
+        outputs = self.fold(told)
         found = [decode_finding(o.value) for o in outputs if o.topic == "findings"]
         self.dead = [decode_dead_letter(o.value) for o in outputs if o.topic == "dead-letters"]
         self.out += found

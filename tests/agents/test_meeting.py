@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from dataclasses import replace
 
 import msgspec
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.attributing import EVIDENCE_STORES, AttributionConfig, fold_evidence
+from agents.attributing import AttributionConfig
 from agents.judging import RuleBook
 from agents.meeting import (
     ENTITIES,
@@ -26,11 +25,11 @@ from ml.joint import JointDetector
 from models.config import JointSpec, parse_series_config
 from models.errors import StateError
 from models.evidence import Reading, Sampled
-from models.flow import Batch, Record
-from models.records import Watermark, decode_finding, decode_window, to_msgpack
+from models.records import Watermark, decode_finding, decode_window
 from tables import sketches
 from tables.watermarks import END_OF_TIME
 from tests.support import small
+from tests.support.evidence_step import EvidenceStep
 
 MINUTE, T0 = 60_000, 1_767_225_600_000
 METRICS = ("cpu", "memory", "requests")
@@ -42,12 +41,11 @@ SERIES = parse_series_config(
 PARTITIONS = 3
 
 
-class Step:
-    """The step on plain dictionaries, whose values cross their bytes after every batch."""
+class Step(EvidenceStep):
+    """The step with a joint, and what it made."""
 
     def __init__(self, joint: JointSpec = JOINT, limit: int = 100, rules=(RULE,)) -> None:
-        self.counted: Counter[str] = Counter()
-        self.state = {spec.name: {} for spec in EVIDENCE_STORES}
+        super().__init__()
         self.windows, self.findings = [], []
         self.configure(joint, limit, rules)
 
@@ -56,19 +54,9 @@ class Step:
         meeting = MeetingConfig((joint,), PARTITIONS, limit, book, self)
         self.config = AttributionConfig(PARTITIONS, self, meeting)
 
-    def count(self, name: str, reason: str, n: int = 1) -> None:
-        self.counted[f"{name} {reason}"] += n
-
     def take(self, *told, now: int = T0):
         """Fold what is told; the windows that it brought."""
-        records = [Record(i, T0, b"acme", to_msgpack(t)) for i, t in enumerate(told)]
-        outputs = fold_evidence(
-            Batch("evidence", 0, records, at_end=True), self.state, now, self.config
-        )
-        for spec in EVIDENCE_STORES:
-            store = self.state[spec.name]
-            for key, value in store.items():
-                store[key] = spec.decode(spec.encode(value))
+        outputs = self.fold(told, now)
         made = [decode_window(o.value) for o in outputs if o.topic == "windows"]
         self.windows += made
         self.findings += [decode_finding(o.value) for o in outputs if o.topic == "findings"]
@@ -306,12 +294,8 @@ logs = st.lists(
 def test_the_order_across_partitions_and_the_cuts_change_nothing(told, seed):
     def go_through(rng: random.Random | None) -> Step:
         step = Step(limit=1)
-        rest = [[_told(p, item) for item in log] + [mark(20, p)[0]] for p, log in enumerate(told)]
-        while any(rest):
-            log = rng.choice([own for own in rest if own]) if rng else next(o for o in rest if o)
-            size = rng.choice((1, 2, 5)) if rng else 100
-            step.take(*log[:size])
-            del log[:size]
+        logs = [[_told(p, item) for item in log] + [mark(20, p)[0]] for p, log in enumerate(told)]
+        step.take_all(logs, rng)
         return step
 
     one, other = go_through(None), go_through(random.Random(seed))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.attributing import EVIDENCE_STORES, AttributionConfig, fold_evidence
+from agents.attributing import AttributionConfig
 from agents.evidence import hour_output
 from agents.judging import RuleBook
 from agents.releases import CURVES, RELEASE_STORES, TRACKS, WEEKS, ReleasesConfig, Track
@@ -20,11 +19,11 @@ from ml.release import LEAST, ReleaseCurve
 from models.config import parse_series_config
 from models.errors import StateError
 from models.evidence import Hour, Passed, decode_testimony
-from models.flow import Batch, Record
-from models.records import Value, Window, decode_finding, decode_window, to_msgpack
+from models.records import Value, Window, decode_finding, decode_window
 from models.releases import HOUR, HOURS, WEEK, release_name
 from tables.watermarks import END_OF_TIME
 from tests.support import released
+from tests.support.evidence_step import EvidenceStep
 
 T0 = 1_767_225_600_000
 PARTITIONS = 3
@@ -32,28 +31,18 @@ SERIES = parse_series_config(released.SERIES)
 RULE = {"id": "course", "when": "release(plays) >= 3 for 2h", "severity": "page"}
 
 
-class Step:
-    """The step on plain dictionaries, whose values cross their bytes after every batch."""
+class Step(EvidenceStep):
+    """The step with rules on releases, and what it made."""
 
     def __init__(self, limit: int = 100, rules=(RULE,)) -> None:
-        self.counted: Counter[str] = Counter()
-        self.state = {spec.name: {} for spec in EVIDENCE_STORES}
+        super().__init__()
         self.windows, self.findings, self.letters = [], [], []
         book = RuleBook([parse_rule(rule, SERIES) for rule in rules])
         self.config = AttributionConfig(PARTITIONS, self, None, ReleasesConfig(limit, book, self))
 
-    def count(self, name: str, reason: str, n: int = 1) -> None:
-        self.counted[f"{name} {reason}"] += n
-
     def take(self, *told):
         """Fold what is told; the windows that it brought."""
-        records = [Record(i, T0, b"acme", to_msgpack(t)) for i, t in enumerate(told)]
-        batch = Batch("evidence", 0, records, at_end=False)
-        outputs = fold_evidence(batch, self.state, T0, self.config)
-        for spec in EVIDENCE_STORES:
-            store = self.state[spec.name]
-            for key, value in store.items():
-                store[key] = spec.decode(spec.encode(value))
+        outputs = self.fold(told)
         made = [decode_window(o.value) for o in outputs if o.topic == "windows"]
         self.windows += made
         self.findings += [decode_finding(o.value) for o in outputs if o.topic == "findings"]
@@ -336,12 +325,7 @@ logs = st.lists(
 def test_the_order_across_partitions_and_the_cuts_change_nothing(log, seed, ended):
     def go_through(rng: random.Random | None) -> Step:
         step = Step(limit=2)
-        rest = [_told(p, items, ended) for p, items in enumerate(log)]
-        while any(rest):
-            own = rng.choice([own for own in rest if own]) if rng else next(o for o in rest if o)
-            size = rng.choice((1, 2, 5)) if rng else 100
-            step.take(*own[:size])
-            del own[:size]
+        step.take_all([_told(p, items, ended) for p, items in enumerate(log)], rng)
         return step
 
     one, other = go_through(None), go_through(random.Random(seed))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import pytest
 
@@ -17,7 +17,7 @@ from tests.support.hosts import (
     end_markers,
     records,
 )
-from tests.support.pipeline import Pipeline, Results, Schedule, Tally, shipped_steps
+from tests.support.pipeline import Pipeline, Results, Schedule, Tally, at_once, shipped_steps
 from tests.support.plays import MINUTE
 from tests.support.same import assert_same
 
@@ -45,17 +45,11 @@ def run(schedule: Schedule, tally: Tally | None = None) -> Results:
     return pipeline.results()
 
 
-@cache
-def reference() -> tuple[Results, Tally]:
-    """Everything at once, one partition after the other."""
-    tally = Tally()
-    return run(Schedule(0, sizes=(1_000_000,), fair=0.0), tally), tally
+reference = cache(partial(at_once, run))
 
 
 def together(found: Results, host: str, stream: str = "live") -> list[Window]:
-    group = f"demo|metric:joint:host_health{{host={host}}}"
-    mine = [w for w in found.windows.values() if (w.group, w.stream) == (group, stream)]
-    return sorted(mine, key=lambda w: w.start)
+    return found.windows_of(f"demo|metric:joint:host_health{{host={host}}}", stream)
 
 
 @pytest.mark.parametrize("stream", ["live", "replay"])

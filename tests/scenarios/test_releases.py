@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import pytest
 
 from models.records import Window
 from models.releases import HOURS, release_name
-from tests.support.pipeline import Pipeline, Results, Schedule, Tally, shipped_steps
+from tests.support.pipeline import Pipeline, Results, Schedule, Tally, at_once, shipped_steps
 from tests.support.plays import HOUR
 from tests.support.released import (
     END,
@@ -34,18 +34,12 @@ def run(schedule: Schedule, tally: Tally | None = None) -> Results:
     return pipeline.results()
 
 
-@cache
-def reference() -> tuple[Results, Tally]:
-    """Everything at once, one partition after the other."""
-    tally = Tally()
-    return run(Schedule(0, sizes=(1_000_000,), fair=0.0), tally), tally
+reference = cache(partial(at_once, run))
 
 
 def week(found: Results, track: str, stream: str) -> list[Window]:
     name = release_name(track, releases()[track])
-    group = f"demo|metric:release:plays{{release={name}}}"
-    mine = [w for w in found.windows.values() if (w.group, w.stream) == (group, stream)]
-    return sorted(mine, key=lambda w: w.start)
+    return found.windows_of(f"demo|metric:release:plays{{release={name}}}", stream)
 
 
 @pytest.mark.parametrize("stream", ["live", "replay"])

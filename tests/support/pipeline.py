@@ -278,6 +278,12 @@ class Pipeline:
         return Results.of({name: self.values(name) for name in RESULT_TOPICS})
 
 
+def at_once(run: Callable[[Schedule, Tally], Results]) -> tuple[Results, Tally]:
+    """What a run of everything at once publishes, one partition after the other, and counts."""
+    tally = Tally()
+    return run(Schedule(0, sizes=(1_000_000,), fair=0.0), tally), tally
+
+
 def _some_partitions(rng: random.Random) -> Callable[[str, int], bool]:
     """A crash in the middle of a flush: what goes to some partitions is written, the rest is not."""
     reached: dict[tuple[str, int], bool] = {}
@@ -321,6 +327,11 @@ class Results:
             dead={(d.topic, d.partition, d.offset, d.reason) for d in letters},
             late={(e.topic, e.partition, e.offset) for e in lates},
         )
+
+    def windows_of(self, group: str, stream: str) -> list[Window]:
+        """The windows of one group instance by their starts."""
+        mine = (w for w in self.windows.values() if (w.group, w.stream) == (group, stream))
+        return sorted(mine, key=lambda w: w.start)
 
     @property
     def first(self) -> dict[str, Window]:
