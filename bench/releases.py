@@ -266,12 +266,14 @@ def row(name: str, scores: Sequence[Score], at: float) -> str:
     """A line of the table."""
     per_kind = Counter(list(KINDS)[i % len(KINDS)] for i in range(PAST, PAST + JUDGED))
     total = sum((score.found for score in scores), Counter[str]())
-    kinds = " | ".join(f"{total[k] / per_kind[k] / len(scores):.0%}" for k in KINDS)
-    worst = min(sum(score.found.values()) for score in scores) / JUDGED
+    kinds = " | ".join(f"{100 * total[k] / per_kind[k] / len(scores):.0f} %" for k in KINDS)
+    worst = 100 * min(sum(score.found.values()) for score in scores) / JUDGED
     false = sum(score.false for score in scores) / len(scores) / JUDGED
     most = max(score.false for score in scores) / JUDGED
-    mean = sum(total.values()) / len(scores) / JUDGED
-    return f"| {name} ≥ {at:.3g} | {mean:.0%} | {worst:.0%} | {kinds} | {false:.2f} | {most:.2f} |"
+    mean = 100 * sum(total.values()) / len(scores) / JUDGED
+    return (
+        f"| {name} ≥ {at:.3g} | {mean:.0f} % | {worst:.0f} % | {kinds} | {false:.2f} | {most:.2f} |"
+    )
 
 
 def table(seeds: int, at: float, held: int, *, spread: bool) -> Iterator[str]:

@@ -32,6 +32,7 @@ def release_at(track: str, released_at: int, at: int) -> str | None:
     return release_name(track, minute) if 0 <= at - minute < WEEK else None
 
 
+@lru_cache(maxsize=1 << 14)
 def parse_release(name: str) -> tuple[str, int] | None:
     """The track and the minute that :func:`release_name` put into a name; None if it did not."""
     track, _, written = name.rpartition("@")

@@ -193,6 +193,19 @@ def test_a_stream_that_ends_takes_all_that_is_known_with_it():
     assert not any(step.state[spec.name] for spec in RELEASE_STORES)
 
 
+def test_an_incident_of_a_track_that_stays_silent_goes_on_until_it_is_played_or_its_week_over():
+    """24 hours of nought are told; after that the windows step has nothing to tell."""
+    for again, until in ((70, 70 * HOUR), (0, WEEK)):
+        step = Step()
+        taught(step)
+        follow(step, 54, NEW, {h: lambda _: 0 for h in range(30, 54)})
+        if again:
+            step.take(told("t42", again, 80, NEW), *passed(HOURS + 1 + again + 1))
+        step.take(*passed(HOURS + 1 + HOURS))
+        assert [f.state for f in step.findings] == ["pending", "firing", "resolved"]
+        assert step.findings[-1].at == NEW + until + (HOUR if again else 0)
+
+
 def test_hours_of_which_nothing_was_told_are_not_known_and_not_nought():
     step = Step()
     taught(step)
