@@ -13,7 +13,10 @@ RUNGS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995)
 _RUNGS = np.array(RUNGS)
 _LOWER = _RUNGS < 0.5
 _KEPT = 200
-_STEP = 0.02
+_AT_ONCE = 20
+"""Errors that are all looked at; of more, the latest half, up to ``_KEPT``."""
+
+_STEP = np.where(_RUNGS == 0.5, 0.0, 0.02)
 _BEYOND = 0.02
 """How far a place may leave [0, 1]: further, it would take thousands of outcomes to come back after a
 run of misses, and intervals would stay far too wide."""
@@ -25,9 +28,11 @@ class Calibration:
     """Quantiles of forecast errors, one ladder of :data:`RUNGS` for each of ``nodes`` horizons.
 
     Source: adaptive conformal inference, Gibbs and Candès 2021. A quantile is read off the last 200
-    errors of its horizon, not at its rung but at a place that moves up by ``step * rung`` when the
-    value lay above it and down by ``step * (1 - rung)`` when not, so that over T outcomes the share of
-    misses is within about 1 / (step * T) of what was promised. The paper has this for any data, for its
+    errors of its horizon (while there are fewer than 400, off the latest half: the members' first
+    errors, made before they knew the series, are soon forgotten), not at its rung but at a place that
+    moves up by ``step * rung`` when the value lay above it and down by ``step * (1 - rung)`` when not, so
+    that over T outcomes the share of misses is within about 1 / (step * T) of what was promised. The
+    median is a point and promises no share: it stays in the middle. The paper has this for any data, for its
     interval becomes infinite where its place leaves [0, 1]; this one reaches at most 2.5 % of the errors' own
     range beyond them, and so on data that go on leaving that range it is not promised.
     Both ends are followed by themselves, so that skewed errors have skewed intervals. Compared are
@@ -41,8 +46,10 @@ class Calibration:
 
     def issue(self) -> Floats:
         """The quantiles (nodes x rungs, rising) of how far the value will be from a point."""
-        errors = np.sort(self._errors, axis=1)
-        count = np.minimum(self.seen, _KEPT)[:, None]
+        half = np.maximum(self.seen // 2, np.minimum(self.seen, _AT_ONCE))
+        count = np.minimum(half, _KEPT)[:, None]
+        age = (self.seen[:, None] - 1 - np.arange(_KEPT)) % _KEPT
+        errors = np.sort(np.where(age < count, self._errors, np.nan), axis=1)
         last = np.maximum(count - 1, 0)
         place = self._places * (count + 1) - 1
         inside = np.clip(place, 0, last)
@@ -61,10 +68,8 @@ class Calibration:
         held = np.where(_LOWER, value < issued, value <= issued)
         # Where all is known exactly, every quantile is the same and hits say nothing of where they are.
         told = (issued[:, 0] < issued[:, -1]) | (value != points)
-        step = np.where(told & (self.seen[nodes] > 0), _STEP, 0.0)[:, None]
-        self._places[nodes] = np.clip(
-            self._places[nodes] + step * (_RUNGS - held), -_BEYOND, 1.0 + _BEYOND
-        )
+        move = np.where((told & (self.seen[nodes] > 0))[:, None], _STEP * (_RUNGS - held), 0.0)
+        self._places[nodes] = np.clip(self._places[nodes] + move, -_BEYOND, 1.0 + _BEYOND)
         self._errors[nodes, self.seen[nodes] % _KEPT] = value - points
         self.seen[nodes] += 1
 

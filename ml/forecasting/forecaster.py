@@ -76,7 +76,7 @@ class Forecaster:
     the band's weights (:class:`Selection`) and misses move its quantiles (:class:`Calibration`).
     """
 
-    name: ClassVar[str] = "forecaster/2"
+    name: ClassVar[str] = "forecaster/3"
 
     def __init__(
         self, step_ms: int, horizon: int = HORIZON, members: tuple[str, ...] = DEFAULT

@@ -191,3 +191,29 @@ def test_intervals_are_narrow_again_once_a_run_of_misses_is_forgotten():
     assert widths[399] < 6
     assert widths[480] > 20
     assert max(widths[661:]) < 1.5 * max(widths[300:400])
+
+
+def test_what_was_learned_before_the_series_was_known_is_soon_forgotten():
+    """Thirty first errors of fifty deviations: of sixty errors they are the older half."""
+    draw, calibration, point = np.random.default_rng(5), Calibration(1), np.zeros(1)
+    widths = []
+    for i in range(120):
+        issued = calibration.issue()
+        widths.append(float(issued[0, -2] - issued[0, 1]))
+        calibration.learn(
+            np.zeros(1, np.intp), float(draw.normal()) * (50 if i < 30 else 1), point, issued
+        )
+
+    assert widths[29] > 50
+    assert max(widths[62:]) < 10
+
+
+def test_the_point_is_the_median_of_what_is_remembered():
+    """Runs of misses on one side move the ends, not the middle."""
+    calibration, point = Calibration(1), np.zeros(1)
+    errors = [float(i % 7) for i in range(300)] + [9.0] * 30
+    for error in errors:
+        calibration.learn(np.zeros(1, np.intp), error, point, calibration.issue())
+
+    kept = errors[-len(errors) // 2 :]
+    assert calibration.issue()[0, 5] == pytest.approx(np.median(kept), abs=0.01)
