@@ -1,6 +1,6 @@
 """Between windows and alerts: slices of one tenant meet, and one finding speaks for those it explains.
 
-Metrics of one thing that are judged together meet here too.
+Metrics of one thing that are judged together meet here too, and tracks in their first week.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.attributing import AttributionConfig
+from agents.attributing import HELD, AttributionConfig
 from agents.evidence import hour_output
 from agents.judging import RuleBook
 from agents.releases import CURVES, RELEASE_STORES, TRACKS, WEEKS, ReleasesConfig, Track
@@ -272,6 +272,11 @@ def test_state_of_another_version_is_refused_and_a_foreign_curve_begins_anew(cap
     for bad in (msgspec.msgpack.encode(["release/9", *foreign[1:]]), b"\xc1"):
         assert CURVES.decode(bad).typical(0) is None
     assert "release curve begins anew" in caplog.text
+
+
+def test_what_was_held_before_releases_were_judged_can_be_read():
+    old = msgspec.msgpack.encode([{0: T0}, {}, {}])
+    assert HELD.decode(old).furthest < T0
 
 
 def test_nothing_is_kept_where_releases_are_not_judged():
