@@ -27,8 +27,8 @@ LONG_GAP = 10
 REVISABLE = 24 * 3_600_000
 """How long, in ms of event time, late events may still take back an incident that has ended."""
 
-REOPEN_SHARE = 0.05
-REOPEN_WINDOWS = (50, 300)
+REOPEN_SHARE = 0.04
+REOPEN_WINDOWS = (30, 300)
 """``reopen = "auto"``: quiet for this share of the stream's age, within these numbers of windows.
 The older a stream, the rarer its news: of all levers on false alarms this is the largest."""
 

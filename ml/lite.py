@@ -17,9 +17,10 @@ from ml.novelty import LEVEL_RATE, MIN_SAMPLES, TRUST
 from ml.profile import Profile
 from ml.protocol import Verdict, finite
 from ml.rate import Rate, spans, width
+from ml.spacing import Spacing
 from models.errors import StateError
 
-NAME = "lite/2"
+NAME = "lite/3"
 _REACH = 4.0
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -40,6 +41,7 @@ class LiteDetector(SeriesEstimator):
         self._level = 0.0
         self._spread = 0.0
         self._profile = Profile()
+        self._spacing = Spacing()
         self._rate = Rate()
         self._contexts = (Context(), Context(), Context())
         self._last: tuple[float, int, float, float, float] | None = None
@@ -54,7 +56,8 @@ class LiteDetector(SeriesEstimator):
         if seen < self.min_n_samples:
             return Verdict(None, None, None)
         novelty = self._judge(value, at)[2]
-        surprise = self._rate.surprise(novelty, width(seen)) * seen / (seen + TRUST)
+        trust = seen / (seen + TRUST) * self._spacing.factor
+        surprise = trust * self._rate.surprise(novelty, width(seen))
         reach = _REACH * self._spread
         low, high = self._level - reach, self._level + reach
         return Verdict(surprise, low, high, (value > high) - (value < low))
@@ -76,6 +79,7 @@ class LiteDetector(SeriesEstimator):
         self._spread += max(LEVEL_RATE, 1.0 / (seen + 1)) * (off - self._spread)
         self._level = level
         self._profile.learn(value, at)
+        self._spacing.learn(at)
         self._last = None
         self._seen = seen + 1
         self._weight = grown(weight, self._contexts)
@@ -84,7 +88,8 @@ class LiteDetector(SeriesEstimator):
         """The state, msgpack: about 1.1 KB."""
         return _encode([
             NAME, self.min_n_samples, self._seen, self._weight, self._level, self._spread,
-            self._profile.dump(), self._rate.dump(), [c.dump() for c in self._contexts],
+            self._profile.dump(), self._spacing.dump(), self._rate.dump(),
+            [c.dump() for c in self._contexts],
         ])  # fmt: skip
 
     @classmethod
@@ -95,11 +100,13 @@ class LiteDetector(SeriesEstimator):
             StateError: the state is not one of this version.
         """
         try:
-            _, min_n_samples, seen, weight, level, spread, profile, rate, contexts = state
+            _, min_n_samples, seen, weight, level, spread, *rest = state
+            profile, spacing, rate, contexts = rest
             detector = cls(int(min_n_samples))
             detector._seen, detector._weight = int(seen), float(weight)
             detector._level, detector._spread = float(level), float(spread)
-            detector._profile, detector._rate = Profile.load(profile), Rate.load(rate)
+            detector._profile, detector._spacing = Profile.load(profile), Spacing.load(spacing)
+            detector._rate = Rate.load(rate)
             values, levels, weeks = (Context.load(c, 1) for c in contexts)
             detector._contexts = (values, levels, weeks)
         except (TypeError, ValueError, LookupError) as exc:

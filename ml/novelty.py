@@ -23,10 +23,11 @@ from ml.profile import Profile
 from ml.protocol import Verdict, finite
 from ml.rate import Rate, spans, width
 from ml.shape import Shape
+from ml.spacing import Spacing
 from ml.tail import Tail
 from models.errors import StateError
 
-NAME = "novelty/3"
+NAME = "novelty/4"
 MIN_SAMPLES = 30
 """Values until the first score."""
 
@@ -65,8 +66,8 @@ class _Judged(NamedTuple):
 class NoveltyDetector(SeriesEstimator):
     """Online detector of one series; see :class:`ml.protocol.Detector`.
 
-    ``score`` is the mean over the contexts of their surprise, in deviations: below 1 nearly
-    always, above 3 hardly ever without a cause. As a River estimator it takes
+    ``score`` is the mean over the contexts of their surprise, in deviations of a series of minutes
+    (:mod:`ml.spacing`): below 1 nearly always, above 3 hardly ever without a cause. As a River estimator it takes
     ``{"value": float, "at": epoch ms}`` and scores 0.0 while it learns.
     """
 
@@ -81,6 +82,7 @@ class NoveltyDetector(SeriesEstimator):
         self._variation = 0.0
         self._band = Band()
         self._profile = Profile()
+        self._spacing = Spacing()
         self._tail = Tail()
         self._shape = Shape()
         self._contexts = [Context(buckets) for buckets in _BUCKETS]
@@ -124,6 +126,7 @@ class NoveltyDetector(SeriesEstimator):
         self._level, self._variation = judged.quantities[2:4]
         self._unit = self._unit or abs(value)
         self._profile.learn(value, at)
+        self._spacing.learn(at)
         low, high = self._band.limits()
         self._shape.learn(value, (value > high) - (value < low) if not settling else 0, low, high)
         self._band.learn(value)
@@ -137,7 +140,8 @@ class NoveltyDetector(SeriesEstimator):
         """The state, msgpack: about 2 KB, at most 3 KB."""
         return _encode([
             NAME, self.min_n_samples, self._seen, self._weight, self._unit, self._level,
-            self._variation, self._band.dump(), self._shape.dump(), self._profile.dump(), self._tail.dump(),
+            self._variation, self._band.dump(), self._shape.dump(), self._profile.dump(),
+            self._spacing.dump(), self._tail.dump(),
             [c.dump() for c in self._contexts], [r.dump() for r in self._rates],
         ])  # fmt: skip
 
@@ -150,14 +154,15 @@ class NoveltyDetector(SeriesEstimator):
         """
         try:
             _, min_n_samples, seen, weight, unit, level, variation = state[:7]
-            band, shape, profile, tail, contexts, rates = state[7:]
+            band, shape, profile, spacing, tail, contexts, rates = state[7:]
             detector = cls(int(min_n_samples))
             detector._seen, detector._weight = int(seen), float(weight)
             detector._unit, detector._level = float(unit), float(level)
             detector._variation = float(variation)
             detector._band = Band(float(band[0]), float(band[1]), int(band[2]), bool(band[3]))
             detector._shape = Shape.load(shape)
-            detector._profile, detector._tail = Profile.load(profile), Tail.load(tail)
+            detector._profile, detector._spacing = Profile.load(profile), Spacing.load(spacing)
+            detector._tail = Tail.load(tail)
             detector._contexts = [
                 Context.load(c, buckets) for c, buckets in zip(contexts, _BUCKETS, strict=True)
             ]
@@ -174,7 +179,7 @@ class NoveltyDetector(SeriesEstimator):
             return last
         quantities, bucket = self._quantities(value, at), at // _BUCKET_MS % 8
         seen, weight, span = self._seen, self._weight, width(self._seen)
-        trust = seen / (seen + TRUST) / len(CONTEXTS)
+        trust = seen / (seen + TRUST) * self._spacing.factor / len(CONTEXTS)
         novelties, parts = [], []
         for context, rate, quantity in zip(self._contexts, self._rates, quantities, strict=True):
             novelty = context.novelty(quantity, bucket if context.buckets > 1 else 0, weight)

@@ -36,7 +36,7 @@ class Detector(Protocol):
     """
 
     name: str
-    """The name it is configured by, with its state's version: ``novelty/3``."""
+    """The name it is configured by, with its state's version: ``novelty/4``."""
 
     def score(self, value: float, at: int) -> Verdict:
         """Judge a value of the window that starts ``at`` (epoch ms). Changes nothing."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 
-SPANS = (500, 1000, 2000)
-"""Points the long mean looks back on: the mean of three, so that no single length decides. The
-deviation looks back on the middle one."""
+SPANS = (500, 1000)
+"""Points the long mean looks back on: the mean of two, so that no single length decides. The
+deviation looks back on the longer one."""
 
 _EPSILON = 0.003
 """Variance that is always expected: a stream that repeats itself for ever would else be infinitely
@@ -28,30 +28,30 @@ def width(seen: int) -> float:
     return min(most, max(least, share * seen))
 
 
-def spans(seen: int) -> tuple[int, int, int]:
+def spans(seen: int) -> tuple[int, int]:
     """The lengths of the long means, in points: of a young stream, all there is."""
-    a, b, c = SPANS
-    return min(seen + 1, a), min(seen + 1, b), min(seen + 1, c)
+    a, b = SPANS
+    return min(seen + 1, a), min(seen + 1, b)
 
 
 class Rate:
-    """Exponentially weighted means of a novelty, one short and three long, and its variance."""
+    """Exponentially weighted means of a novelty, one short and two long, and its variance."""
 
-    __slots__ = ("_a", "_b", "_c", "_short", "_variance")
+    __slots__ = ("_a", "_b", "_short", "_variance")
 
     def __init__(
         self,
         short: float = 0.0,
-        longs: tuple[float, ...] = (0.0, 0.0, 0.0),
+        longs: tuple[float, float] = (0.0, 0.0),
         variance: float = 0.0,
     ) -> None:
         self._short = short
-        self._a, self._b, self._c = longs
+        self._a, self._b = longs
         self._variance = variance
 
     def usual(self) -> float:
         """The novelty that is usual."""
-        return (self._a + self._b + self._c) / 3.0
+        return (self._a + self._b) / 2.0
 
     def surprise(self, novelty: float | None, width: float) -> float:
         """How far the short mean with this novelty lies above the usual, in deviations, >= 0.
@@ -60,31 +60,30 @@ class Rate:
         variance / ``width`` if they were independent; what is new comes in runs, so all of it is
         taken.
         """
-        usual = (self._a + self._b + self._c) / 3.0
+        usual = (self._a + self._b) / 2.0
         short = self._short + ((usual if novelty is None else novelty) - self._short) / width
         if short <= usual:
             return 0.0
         return (short - usual) / math.sqrt((self._variance + _EPSILON) / width)
 
-    def learn(self, novelty: float | None, width: float, spans: tuple[int, int, int]) -> None:
+    def learn(self, novelty: float | None, width: float, spans: tuple[int, int]) -> None:
         """Take a novelty in, into means of these lengths."""
-        usual = (self._a + self._b + self._c) / 3.0
+        usual = (self._a + self._b) / 2.0
         if novelty is None:
             novelty = usual
-        a, b, c = spans
+        a, b = spans
         off = novelty - usual
         self._variance += (off * off - self._variance) / b
         self._short += (novelty - self._short) / width
         self._a += (novelty - self._a) / a
         self._b += (novelty - self._b) / b
-        self._c += (novelty - self._c) / c
 
     def dump(self) -> list[float]:
         """The state as plain values."""
-        return [self._short, self._a, self._b, self._c, self._variance]
+        return [self._short, self._a, self._b, self._variance]
 
     @classmethod
     def load(cls, state: list[float]) -> Rate:
         """The rate that was dumped; ValueError if it is not one."""
-        short, a, b, c, variance = map(float, state)
-        return cls(short, (a, b, c), variance)
+        short, a, b, variance = map(float, state)
+        return cls(short, (a, b), variance)

@@ -31,7 +31,7 @@ def chosen(*detectors):
 
 
 def test_without_configuration_the_default_judges():
-    assert chosen().choose(SPLIT, "plays", None).name == "novelty/3"
+    assert chosen().choose(SPLIT, "plays", None).name == "novelty/4"
 
 
 def test_the_first_table_that_fits_decides():
@@ -44,11 +44,11 @@ def test_the_first_table_that_fits_decides():
     def name(group, measure):
         return choice.choose(group, measure, None).name
 
-    assert name(SPLIT, "plays") == "lite/2"
+    assert name(SPLIT, "plays") == "lite/3"
     assert name(SPLIT, "listeners") == "gaussian/1"
     assert name("demo|all{}", "plays") == "gaussian/1"
-    assert name("demo|all{}", "error_rate") == "novelty/3"
-    assert name("demo|metric:cpu{}", "value") == "novelty/3"
+    assert name("demo|all{}", "error_rate") == "novelty/4"
+    assert name("demo|metric:cpu{}", "value") == "novelty/4"
     directed = choice.choose(METRIC, "value", None)
     assert (directed.direction, directed.minimum, directed.inner.name) == (
         "up", 20, "robust_zscore/1",

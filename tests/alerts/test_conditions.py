@@ -155,8 +155,8 @@ def test_reopen_auto_is_quiet_for_longer_the_older_the_stream_is():
             at += 1
         return at - age - 2
 
-    assert quiet(200) == 50
-    assert 90 <= quiet(2000) <= 110
+    assert quiet(200) == 30
+    assert 70 <= quiet(2000) <= 90
     assert quiet(60_000) == 300
 
 

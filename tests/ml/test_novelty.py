@@ -13,7 +13,7 @@ from ml.novelty import CONTEXTS, NoveltyDetector
 from ml.protocol import Verdict
 from ml.registry import load
 
-SLIDE = 10_000
+SLIDE = 60_000
 DAY = 8640
 
 

@@ -45,7 +45,7 @@ RULES: dict[str, Any] = {
             "group": ["platform"],
         },
         {
-            "id": "unusual", "when": "anomaly(plays) >= 0.15", "window": "10s", "severity": "ticket",
+            "id": "unusual", "when": "anomaly(plays) >= 0.1", "window": "10s", "severity": "ticket",
             "group": [],
         },
     ],
