@@ -19,6 +19,7 @@ import msgspec
 from agents import verdicts
 from agents.judging import RuleBook
 from alerts import rulestate
+from alerts.conditions import abandon
 from alerts.outlook import Together, beside
 from alerts.rulestate import RuleState
 from ml.joint import JointDetector, JointVerdict
@@ -42,6 +43,9 @@ of another; those are dropped and counted.
 
 FORGOTTEN = 7 * 86_400_000
 """A thing without a window for so long, ms of event time, begins anew."""
+
+UNWATCHED = 86_400_000
+"""What fires on a thing without a window for so long ends: nobody sees whether it goes on. As of plays."""
 
 _HOUR = 3_600_000
 _VERSION = 1
@@ -207,8 +211,10 @@ class Meeting:
                 del self._waiting[key]
             yield from self._judge(clock, group, end, metrics)
         if clock.combined >= END_OF_TIME:
+            yield from self._end_incidents(clock, "ended")
             self._forget(clock)
         elif clock.combined // _HOUR > before // _HOUR:
+            yield from self._end_incidents(clock, "silent")
             self._sweep(clock)
 
     def _due(self, clock: StreamClock) -> Iterator[tuple[int, str]]:
@@ -253,6 +259,26 @@ class Meeting:
         )
         yield from found
         self._entities[_key(clock, group)] = entity
+
+    def _end_incidents(self, clock: StreamClock, why: str) -> Iterator[Output]:
+        """End what fires on things of a stream that has ended, or that have been silent for long."""
+        prefix = _key(clock, "")
+        after = 0 if why == "ended" else UNWATCHED
+        for key in sorted(key for key, it in self._entities.items() if it.rules):
+            entity, group = self._entities[key], key.removeprefix(prefix)
+            joint = self._joint(group) if key.startswith(prefix) else None
+            if joint is None or clock.combined - joint.wait - entity.last < after:
+                continue
+            end = entity.last + after
+            window = Window(
+                clock.tenant, group, clock.stream, end - joint.window, end, joint.window,
+                joint.window, 0, {},
+            )  # fmt: skip
+            series = parse_group(group).series_key(METRIC_MEASURE)
+            for rule in self._config.book.index().joint(joint.name, group):
+                if (state := entity.rules.pop(rule.id, None)) is not None:
+                    yield from map(verdicts.output, abandon(rule, state, window, series, why))
+            self._entities[key] = entity
 
     def _entity(self, clock: StreamClock, group: str, end: int, joint: JointSpec) -> Entity | None:
         """What is kept of a thing, made if it is new; None where the tenant has too many.

@@ -17,6 +17,7 @@ from agents.meeting import (
     FORGOTTEN,
     JOINT_STORES,
     MOST_OPEN,
+    UNWATCHED,
     Entity,
     MeetingConfig,
 )
@@ -228,6 +229,38 @@ def test_what_was_silent_for_a_week_begins_anew_and_makes_room():
     assert step.counted == {"joint silent": 1}
     (window,) = step.take(sampled(later + 1, "b", cpu=1, memory=2), *mark(later + 3))
     assert step.counted == {"joint silent": 1}
+
+
+def test_an_alert_on_what_has_been_silent_for_a_day_ends():
+    step = Step()
+    taught(step)
+    step.take(sampled(150, cpu=40, memory=20, requests=800), *mark(152))
+    assert [found.state for found in step.findings] == ["firing"]
+
+    day = UNWATCHED // MINUTE
+    step.take(*mark(150 + day))
+    assert [found.state for found in step.findings] == ["firing"]
+    step.take(*mark(151 + day + 61))  # looked for once an hour
+    (_, ended) = step.findings
+    assert (ended.state, ended.at) == ("resolved", T0 + (151 + day) * MINUTE)
+    assert ended.reason.endswith("no data for 1 d, so it is not watched until data comes again")
+
+    step.take(sampled(250 + day, cpu=40, memory=20, requests=800), *mark(300 + day))
+    assert step.findings[-1].state == "firing"
+    assert step.findings[-1].incident != ended.incident
+
+
+def test_an_alert_of_a_stream_that_ends_ends_with_it():
+    step = Step()
+    draw = random.Random(7)
+    for minute in range(150):
+        step.take(
+            sampled(minute, stream="replay", **usual(minute, draw)), *mark(minute, stream="replay")
+        )
+    step.take(sampled(150, stream="replay", cpu=40, memory=20, requests=800))
+    step.take(*mark(0, stream="replay", ended=True))
+    assert [found.state for found in step.findings] == ["firing", "resolved"]
+    assert step.findings[-1].reason.endswith("the stream has ended")
 
 
 def test_a_stream_that_ends_is_judged_to_its_last_window_and_forgotten():
