@@ -1,8 +1,8 @@
 """Models of a tenant: reading them, moving them, rolling them back.
 
 The topic ``models`` is the truth: what is asked for is made by :mod:`ml.life` from what was read of
-it, published, and answered once it has been read back. Changes of one process follow each other; two
-processes that change a family at once are not kept apart, so one API should do the writing.
+it, published, and answered once it has been read back. Changes of one process follow each other; of
+two processes that write one record at once the later one stands, and the earlier says so if it sees it.
 """
 
 from __future__ import annotations
@@ -186,8 +186,14 @@ class ModelKeeper:
         return [r for r in self._known().values() if isinstance(r, kind) and r.tenant == tenant]
 
     async def _publish(self, records: Sequence[Learning], audit: Sequence[Change]) -> None:
-        """One after the other where order matters, states together; return when they are read back."""
+        """One after the other where order matters, states together; return when they are read back.
+
+        Raises:
+            ConflictError: another process has written one of these records since.
+        """
         table = self._known()
+        wanted = {key_of(r).decode(): r for r in records if not isinstance(r, ModelState)}
+        before = {key: table.get(key) for key in wanted}
         messages = [Message(key_of(r), to_json(r)) for r in records]
         states = sum(isinstance(r, ModelState) for r in records)
         parts = [messages[n : min(n + _AT_ONCE, states)] for n in range(0, states, _AT_ONCE)]
@@ -208,8 +214,15 @@ class ModelKeeper:
                 "%s", change.what, extra={"tenant": change.tenant, "was": change.was,
                 "now": change.now, "by": change.by, "reason": change.reason},
             )  # fmt: skip
-        wanted = {key_of(r).decode(): r for r in records[states:]}
-        await table.until(
+        read_back = await table.until(
             lambda known: all(known.get(key) == record for key, record in wanted.items()),
             READ_BACK_S,
         )
+        others = [
+            key for key, record in wanted.items() if table.get(key) not in (before[key], record)
+        ]
+        if not read_back and others:
+            msg = (
+                f"{', '.join(others)} was changed by another process at the same moment; look again"
+            )
+            raise ConflictError(msg)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from api.services import prediction
+from api.services import models, prediction
 from api.times import parse_time
 from ml import life
 from models.learning import ModelState, key_of
@@ -54,6 +55,23 @@ async def test_moves_that_make_no_sense_are_conflicts(client):
     assert back.status_code == 409
     other = await client.post("/api/v1/ml/train", json=ORDER | {"family": "fresh", "parent": model})
     assert other.status_code == 202
+
+
+async def test_who_is_overtaken_by_another_process_is_told(world, client, monkeypatch):
+    monkeypatch.setattr(models, "READ_BACK_S", 0.05)
+    model = (await train(client))["model"]
+    table = world.producer.tables["models"]
+    take = table.take
+
+    def overtaken(key, value):
+        take(key, value)
+        if key.decode() == f"demo:{model}":
+            take(key, to_json(replace(table[f"demo:{model}"], state="shadow", changed_by="other")))
+
+    monkeypatch.setattr(table, "take", overtaken)
+    answer = await client.post(f"/api/v1/ml/models/{model}/promote", json={})
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/conflict")
+    assert f"demo:{model} was changed by another process" in answer.json()["detail"]
 
 
 async def test_a_forecaster_is_trained_asked_and_goes_on_from_what_it_learned(client):
