@@ -11,7 +11,7 @@ ROUNDS = 15
 GLANCE = 1_024
 """Points of the sample that the number of clusters is chosen on."""
 
-NEARLY, ENOUGH = 0.03, 0.045
+NEARLY, ENOUGH = 0.03, 0.06
 """A silhouette within so much of the best is as good: from one day's sample to the next they differ by
 that. A number of clusters that is there already may be within a little more."""
 
