@@ -19,7 +19,7 @@ import msgspec
 from agents import verdicts
 from agents.judging import RuleBook
 from alerts import rulestate
-from alerts.conditions import abandon
+from alerts.conditions import LONG_GAP, abandon
 from alerts.outlook import Together, beside
 from alerts.rulestate import RuleState
 from ml.joint import JointDetector, JointVerdict
@@ -45,7 +45,9 @@ FORGOTTEN = 7 * 86_400_000
 """A thing without a window for so long, ms of event time, begins anew."""
 
 UNWATCHED = 86_400_000
-"""What fires on a thing without a window for so long ends: nobody sees whether it goes on. As of plays."""
+"""What fires on a thing without a window for so long, and for ``LONG_GAP`` windows, ends: nobody sees
+whether it goes on. As of plays.
+"""
 
 _HOUR = 3_600_000
 _VERSION = 1
@@ -233,6 +235,10 @@ class Meeting:
         """One window of one thing: scored, learned, looked at by the rules."""
         joint = self._joint(group)
         samples = sum(moments[0] for moments in metrics.values())
+        before = self._entities.get(_key(clock, group))
+        if joint is not None and before is not None and end - before.last > _unwatched(joint):
+            last = before.last + _unwatched(joint)
+            yield from self._abandon(clock, group, joint, last, "silent")
         entity = None if joint is None else self._entity(clock, group, end, joint)
         if joint is None or entity is None:
             self._count("reconfigured" if joint is None else "over_limit", samples)
@@ -263,22 +269,29 @@ class Meeting:
     def _end_incidents(self, clock: StreamClock, why: str) -> Iterator[Output]:
         """End what fires on things of a stream that has ended, or that have been silent for long."""
         prefix = _key(clock, "")
-        after = 0 if why == "ended" else UNWATCHED
         for key in sorted(key for key, it in self._entities.items() if it.rules):
             entity, group = self._entities[key], key.removeprefix(prefix)
             joint = self._joint(group) if key.startswith(prefix) else None
-            if joint is None or clock.combined - joint.wait - entity.last < after:
+            if joint is None:
                 continue
-            end = entity.last + after
-            window = Window(
-                clock.tenant, group, clock.stream, end - joint.window, end, joint.window,
-                joint.window, 0, {},
-            )  # fmt: skip
-            series = parse_group(group).series_key(METRIC_MEASURE)
-            for rule in self._config.book.index().joint(joint.name, group):
-                if (state := entity.rules.pop(rule.id, None)) is not None:
-                    yield from map(verdicts.output, abandon(rule, state, window, series, why))
-            self._entities[key] = entity
+            after = 0 if why == "ended" else _unwatched(joint)
+            if clock.combined - joint.wait - entity.last >= after:
+                yield from self._abandon(clock, group, joint, entity.last + after, why)
+
+    def _abandon(
+        self, clock: StreamClock, group: str, joint: JointSpec, end: int, why: str
+    ) -> Iterator[Output]:
+        """Nothing is to be seen of a thing any more, or was for long: what fires on it ended then."""
+        entity = self._entities[_key(clock, group)]
+        window = Window(
+            clock.tenant, group, clock.stream, end - joint.window, end, joint.window, joint.window,
+            0, {},
+        )  # fmt: skip
+        series = parse_group(group).series_key(METRIC_MEASURE)
+        for rule in self._config.book.index().joint(joint.name, group):
+            if (state := entity.rules.pop(rule.id, None)) is not None:
+                yield from map(verdicts.output, abandon(rule, state, window, series, why))
+        self._entities[_key(clock, group)] = entity
 
     def _entity(self, clock: StreamClock, group: str, end: int, joint: JointSpec) -> Entity | None:
         """What is kept of a thing, made if it is new; None where the tenant has too many.
@@ -346,6 +359,11 @@ class Meeting:
 
 def _key(clock: StreamClock, group: str) -> str:
     return f"{clock.key}\x1f{group}"
+
+
+def _unwatched(joint: JointSpec) -> int:
+    """After how many ms of silence what fires on a thing ends: before it is forgotten."""
+    return min(max(UNWATCHED, LONG_GAP * joint.window), FORGOTTEN)
 
 
 def _value(verdict: JointVerdict, weight: int) -> Value:

@@ -269,11 +269,11 @@ def _of_releases(source: _RuleSource, measure: str, series: SeriesConfig) -> _Ru
     if (RELEASE,) not in series.groups:
         raise ConfigurationError(f"release(...) needs the group {[RELEASE]} in series.toml")
     hours = [w for w in series.windows if w.size == HOUR]
-    if len(hours) != 1 or HOUR % hours[0].slide:
+    if len(hours) != 1 or HOUR % hours[0].slide or hours[0].slide == HOUR:
         found = (
             f"{len(hours)} of 1h" if len(hours) != 1 else f"slide {format_duration(hours[0].slide)}"
         )
-        msg = f"release(...) needs one window of 1h, whose slide divides it, not {found}"
+        msg = f"release(...) needs one window of 1h, whose slide is a part of it, not {found}"
         raise ConfigurationError(msg)
     if any(m.name == measure and m.kind not in {"count", "distinct"} for m in series.measures):
         raise ConfigurationError(f"release({measure}): only counts follow releases' usual course")

@@ -84,9 +84,8 @@ def gone_reason(subject: str, gap: int, why: str) -> str:
     """
     if why in _ENDINGS:
         return f"{subject}: {_ENDINGS[why]}"
-    return (
-        f"{subject}: no data for {duration_text(gap)}, so it is not watched until data comes again"
-    )
+    length = duration_text(gap) if gap > 0 else "long"  # noughts, to the end
+    return f"{subject}: no data for {length}, so it is not watched until data comes again"
 
 
 def retracted_reason(rule: Rule, subject: str, value: Value, start: int) -> str:

@@ -36,8 +36,11 @@ class Spacing:
 
     def learn(self, at: int) -> None:
         """The next value is of ``at`` (epoch ms)."""
-        last, self._at = self._at, at
-        if last is None or at <= last:
+        last = self._at
+        if last is not None and at <= last:
+            return
+        self._at = at
+        if last is None:
             return
         number = self._number = min(self._number + 1, _KEPT)
         off = log((at - last) / _MINUTE) - self._mean

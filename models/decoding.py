@@ -136,6 +136,8 @@ _ready_play = msgspec.json.Decoder(Play).decode
 _play_wire = msgspec.json.Decoder(_PlayWire).decode
 _metric_wire = msgspec.json.Decoder(_MetricWire).decode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_2000 = datetime(2000, 1, 1, tzinfo=UTC)
+_SECONDS_IN_2100 = 4_102_444_800
 
 
 def decode_plays(values: Sequence[bytes | None]) -> list[Play | Rejected]:
@@ -205,12 +207,22 @@ def _read_play(value: bytes) -> Play:
     ended = None if w.ended_at is None else _epoch_ms(w.ended_at)
     if ended is not None and ended < started:
         raise _RejectError("bad_time", f"ended_at is {started - ended} ms before started_at")
-    released = None if w.released_at is None else _epoch_ms(w.released_at)
+    released = None if w.released_at is None else _released(w.released_at)
     return Play(
         w.tenant_id, w.listener_id, w.track_id, w.artist_id, started,
         w.ms_played, w.track_ms, w.platform, country, w.source, w.plan,
         w.event_id, w.skipped, w.offline, w.error, w.startup_ms, ended, released,
     )  # fmt: skip
+
+
+def _released(time: datetime | float) -> int | None:
+    """Epoch ms of a release; None if that was before 2000, for no play lies in its first week.
+
+    A number that is a time of this century in seconds is refused, as elsewhere.
+    """
+    if isinstance(time, datetime):
+        return None if time < _EPOCH_2000 else _epoch_ms(time)
+    return None if time < 0 or _SECONDS_IN_2100 <= time < YEAR_2000 else _epoch_ms(time)
 
 
 def _read_metric(value: bytes) -> Metric:

@@ -10,8 +10,9 @@ from bisect import insort
 from collections import Counter
 from operator import attrgetter
 
-from models.config import SeriesConfig
+from models.config import Limits, SeriesConfig
 from models.flow import State, StoreSpec
+from models.records import LIVE
 from tables.instances import INSTANCES, Instance
 from tables.kinds import Plan, metric_plan, plays_plan
 from tables.panes import PANES, Archive, Pane
@@ -32,7 +33,7 @@ class Directory:
         self.evaluate = Evaluator(series.measures)
         self.streams: dict[tuple[str, str], list[Instance]] = {}
         self.sources: dict[tuple[str, str, int], list[Instance]] = {}
-        self.counts: Counter[tuple[str, str]] = Counter()
+        self.counts: Counter[tuple[str, str, bool]] = Counter()
         self.behind: dict[str, StreamClock | Instance] = {}
         self.looked_at = 0
         self._store = state[INSTANCES.name]
@@ -122,7 +123,7 @@ class Directory:
     def add(self, it: Instance) -> None:
         """Keep an instance."""
         insort(self._row(it), it, key=_by_key)
-        self.counts[it.tenant, limit_of(it)] += 1
+        self.counts[self._room(it)] += 1
 
     def drop(self, it: Instance) -> None:
         """Forget an instance and delete all it has."""
@@ -134,9 +135,19 @@ class Directory:
                 del self.streams[it.tenant, it.stream]
             else:
                 del self.sources[it.tenant, it.stream, it.partition]
-        self.counts[it.tenant, limit_of(it)] -= 1
+        self.counts[self._room(it)] -= 1
         self.behind.pop(it.key, None)
         self._store.pop(it.key, None)
+
+    def has_room(self, it: Instance, limits: Limits) -> bool:
+        """Whether its tenant may have one more of its like. Named streams, all of them together, have
+        as much room as the live one: a replay takes none of that.
+        """
+        most: int = getattr(limits, _limit_of(it))
+        return self.counts[self._room(it)] < most
+
+    def _room(self, it: Instance) -> tuple[str, str, bool]:
+        return it.tenant, _limit_of(it), it.stream == LIVE
 
     def _row(self, it: Instance) -> list[Instance]:
         if it.is_plays:
@@ -144,7 +155,7 @@ class Directory:
         return self.sources.setdefault((it.tenant, it.stream, it.partition), [])
 
 
-def limit_of(it: Instance) -> str:
+def _limit_of(it: Instance) -> str:
     """Which of :class:`models.config.Limits` bounds how many there are of its like."""
     if not it.is_plays:
         return "metrics_per_tenant"

@@ -24,7 +24,7 @@ from tables.kinds import Kind, Plan, is_metric
 from tables.panes import Pane, together
 from tables.parts import Parts, event_count
 from tables.publications import Publication
-from tables.releases import beginning
+from tables.releases import beginning, ending
 from tables.rolling import Roll
 from tables.shelves import INFINITY, BlockShelf, Shelf
 from tables.waiting import Waiting
@@ -64,7 +64,7 @@ class Instance:
     """
 
     __slots__ = (
-        "blocks", "closed", "first", "group", "growing", "header", "is_plays", "key", "last", "late",
+        "blocks", "closed", "ends_at", "first", "group", "growing", "header", "is_plays", "key", "last", "late",
         "late_until", "line", "open", "origin", "partition", "pending", "plan", "record_key", "rolls", "size",
         "stored_pending", "stream", "tenant", "waiting", "wake",
     )  # fmt: skip
@@ -77,6 +77,7 @@ class Instance:
         self.partition = partition
         self.key = instance_key(group, stream, size)
         self.is_plays = not is_metric(group)
+        self.ends_at = ending(group)
         self.origin: int | None = None
         self.first: int | None = None
         self.last = NEVER
@@ -222,17 +223,17 @@ class Instance:
     @property
     def zeros_until(self) -> int:
         """Up to here windows without data are published: 24 h after the last pane with data."""
-        return self.last + self.size + SILENCE
+        return min(self.last + self.size + SILENCE, self.ends_at)
 
     def shows(self, kind: Kind, end: int) -> bool:
         """Whether this window may be published first: it does not begin before the instance."""
-        if self.first is None:
+        if self.first is None or end > self.ends_at:
             return False
         return kind.tumbling or end - kind.size >= self.first
 
     def may_revise(self, kind: Kind, end: int) -> bool:
         """Whether late events publish this window (again, or for the first time into a gap)."""
-        if not self.is_within_line(kind, end):
+        if not self.is_within_line(kind, end) or end > self.ends_at:
             return False
         if kind.tumbling:
             return True

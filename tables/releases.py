@@ -1,10 +1,11 @@
-"""Group instances of releases: which they are, and where the first hour of one begins."""
+"""Group instances of releases: which they are, where the first hour of one begins, and the last ends."""
 
 from __future__ import annotations
 
-from models.releases import HOUR, RELEASE, parse_release
+from models.releases import HOUR, RELEASE, WEEK, parse_release
 from models.series import parse_key
 from tables.kinds import is_metric
+from tables.shelves import INFINITY
 
 _TAG = f"{RELEASE}="
 
@@ -12,6 +13,14 @@ _TAG = f"{RELEASE}="
 def is_release(group: str) -> bool:
     """Whether a group key is one of plays that names a release; nothing else in a key has an =."""
     return _TAG in group and not is_metric(group)
+
+
+def ending(group: str) -> int:
+    """When a release's first week is over, epoch ms: nothing falls into its group any more, which says
+    nothing of its plays. Other groups do not end.
+    """
+    named = parse_release(dict(parse_key(group).tags)[RELEASE]) if is_release(group) else None
+    return INFINITY if named is None else named[1] + WEEK
 
 
 def beginning(group: str, start: int, slide: int) -> int:

@@ -16,7 +16,7 @@ from models.decoding import dead_letter
 from models.events import Rejected
 from models.flow import TIMERS, Batch, Counters, Output, Record, State
 from models.records import Partial, Watermark
-from tables.directory import DIRECTORY, Directory, limit_of
+from tables.directory import DIRECTORY, Directory
 from tables.instances import INSTANCES, Instance, instance_key
 from tables.panes import PANES
 from tables.partials import BadPartialError, decode_partial
@@ -141,8 +141,7 @@ class _Fold:
 
     def _new_instance(self, flow: Partial) -> Instance | None:
         it = Instance(flow.tenant, flow.group, flow.stream, flow.size, flow.partition)
-        limit = limit_of(it)
-        if self.directory.counts[it.tenant, limit] >= getattr(self.config.series.limits, limit):
+        if not self.directory.has_room(it, self.config.series.limits):
             self.config.counters.count("partials_refused", "over_limit", 1)
             return None
         if it.is_plays:

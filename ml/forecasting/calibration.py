@@ -32,7 +32,8 @@ class Calibration:
     errors, made before they knew the series, are soon forgotten), not at its rung but at a place that
     moves up by ``step * rung`` when the value lay above it and down by ``step * (1 - rung)`` when not, so
     that over T outcomes the share of misses is within about 1 / (step * T) of what was promised. The
-    median is a point and promises no share: it stays in the middle. The paper has this for any data, for its
+    median is a point and promises no share: it stays in the middle, but where a run of misses has
+    brought others beyond it: they are put in order. The paper has this for any data, for its
     interval becomes infinite where its place leaves [0, 1]; this one reaches at most 2.5 % of the errors' own
     range beyond them, and so on data that go on leaving that range it is not promised.
     Both ends are followed by themselves, so that skewed errors have skewed intervals. Compared are

@@ -78,6 +78,15 @@ def sampled(minute: int, host="a", partition=0, stream="live", **values: float) 
     return Sampled("acme", stream, partition, made)
 
 
+def wide(number: int, minutes: int, **values: float) -> Sampled:
+    """Readings of the window of so many minutes that is the ``number``-th, from 0."""
+    end = T0 + (number + 1) * minutes * MINUTE
+    made = sampled(0, **values).readings
+    return Sampled(
+        "acme", "live", 0, tuple(Reading(r.group, r.metric, end, r.moments) for r in made)
+    )
+
+
 def mark(minute: float, *partitions: int, stream="live", **how: bool) -> list[Watermark]:
     """All up to the end of a minute has been told, by these partitions or by all."""
     at = END_OF_TIME if how.get("ended") else T0 + int(minute * MINUTE)
@@ -248,6 +257,30 @@ def test_an_alert_on_what_has_been_silent_for_a_day_ends():
     step.take(sampled(250 + day, cpu=40, memory=20, requests=800), *mark(300 + day))
     assert step.findings[-1].state == "firing"
     assert step.findings[-1].incident != ended.incident
+
+
+def test_what_has_windows_of_days_is_not_silent_between_them():
+    days = 2 * 1440
+    joint = replace_joint(window=days * MINUTE, wait=0)
+    step, draw = Step(joint), random.Random(7)
+    for n in range(150):
+        step.take(wide(n, days, **usual(n, draw)), *mark((n + 1) * days))
+    for n in range(150, 153):
+        step.take(wide(n, days, cpu=40, memory=20, requests=800 + n))
+        for hour in range(days // 60):
+            step.take(*mark(n * days + (hour + 1) * 60))
+    assert [found.state for found in step.findings] == ["firing"]
+
+
+def test_it_ends_at_the_same_time_if_the_clock_leaps():
+    """What an hourly look would have found is found at the next window."""
+    step, day = Step(), UNWATCHED // MINUTE
+    taught(step)
+    step.take(sampled(150, cpu=40, memory=20, requests=800), *mark(152))
+    step.take(sampled(500 + day, cpu=40, memory=20, requests=100), *mark(900 + day))
+    assert [(found.state, found.at) for found in step.findings][1] == (
+        "resolved", T0 + (151 + day) * MINUTE,
+    )  # fmt: skip
 
 
 def test_an_alert_of_a_stream_that_ends_ends_with_it():

@@ -49,6 +49,10 @@ def test_the_same_time_twice_says_nothing():
     assert spaced(5, 0, 0, 5, 0).factor == pytest.approx(5**0.25)
 
 
+def test_a_time_before_the_last_says_nothing():
+    assert spaced(1, 1, -1, -1, 3).factor == pytest.approx(1.0)
+
+
 def test_it_continues_as_the_dumped_one():
     draw = random.Random(3)
     spacing = spaced(*(draw.expovariate(0.2) for _ in range(150)))

@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.decoding import decode_plays
 from models.events import YEAR_2000, YEAR_10000
 from models.releases import HOUR, HOURS, parse_release, release_at
+from tests.tables.ingest_bed import play
 
 AT = 1_795_737_600_000
 """2026-11-27 00:00 UTC."""
@@ -32,3 +34,11 @@ def test_a_name_gives_back_what_it_was_made_of(track, at):
 @pytest.mark.parametrize("text", ["", "t42", "t42@", "@", "t42@noon", "2026-11-27T00:00Z@t42"])
 def test_another_text_is_no_release(text):
     assert parse_release(text) is None
+
+
+@pytest.mark.parametrize(
+    "released", ["1985-03-01T00:00:00Z", "1970-01-26T00:00:00Z", "0001-01-01T00:00:00+14:00",
+                 478_483_200_000, -315_619_200_000, 478_483_200_000.0],
+)  # fmt: skip
+def test_an_old_track_has_no_first_week_and_its_plays_count(released):
+    assert decode_plays([play(AT, released_at=released)]) == decode_plays([play(AT)])

@@ -92,8 +92,8 @@ class Windows:
         return [decode_window(o.value) for o in outputs if o.topic == "windows"]
 
 
-def partial(group, pane, n=1):
-    return Partial("demo", "live", group, 0, pane, 1_800_000, False, {"n": n})
+def partial(group, pane, n=1, stream="live"):
+    return Partial("demo", stream, group, 0, pane, 1_800_000, False, {"n": n})
 
 
 def mark(at):
@@ -111,6 +111,25 @@ def test_of_a_release_that_is_first_seen_later_only_whole_hours_are_published():
     first = T0 + 5 * HOUR + HOUR // 2
     made = step.take(partial(GROUP, first, 3), mark(T0 + 7 * HOUR))
     assert [(w.start - T0) / HOUR for w in made] == [5.5, 6.0]
+
+
+def test_nothing_is_published_beyond_the_first_week():
+    """Plays go on and are of no release any more: windows of noughts would say that they stopped."""
+    step = Windows()
+    end = T0 + HOURS * HOUR
+    made = step.take(partial(GROUP, T0, 3), partial(GROUP, end - HOUR, 3), mark(end + 30 * HOUR))
+    assert max(w.end for w in made) == end
+    assert not step.state["instances"]
+
+
+def test_a_replay_takes_no_room_of_the_live_stream():
+    step = Windows()
+    tracks = [GROUP.replace("t1", f"t{i}") for i in range(12)]
+    step.take(*(partial(group, T0, stream=f"replay-{i}") for i, group in enumerate(tracks)))
+    step.take(*(partial(group, T0) for group in tracks))
+    assert step.counted == {}
+    step.take(partial(GROUP, T0, stream="another"))
+    assert step.counted == {("partials_refused", "over_limit"): 1}
 
 
 def test_there_are_so_many_releases_and_so_many_other_groups():
