@@ -44,10 +44,11 @@ def test_kill_at_every_point(scenario, broker, trial_on):
     """
     trial = trial_on(broker)
     worker = trial.worker("a", f"{ALL_POINTS[0]}:4", BACKBEAT_GROUP_INSTANCE_ID="a")
-    trial.feed()
+    trial.feed(ahead=2_000)  # batches of 500, so that there are enough of them for every point
     for point in (*ALL_POINTS[1:], ""):
         assert trial.wait_end(worker) == -signal.SIGKILL
         worker.start_with(f"{point}:4" if point else "")
+    trial.feed()
     scenario.must_be_exact(trial.finish(), kills=len(ALL_POINTS))
 
 
