@@ -66,7 +66,8 @@ def hour_output(window: Window, measures: Iterable[str]) -> list[Output]:
     """
     group = parse_group(window.group)
     tags = dict(group.tags)
-    named = parse_release(tags.pop(RELEASE, ""))
+    release = tags.pop(RELEASE, "")
+    named = parse_release(release)
     if window.revision or named is None or group.metric or tags:
         return []
     hour, off = divmod(window.start - (named[1] - named[1] % window.slide), HOUR)
@@ -74,10 +75,7 @@ def hour_output(window: Window, measures: Iterable[str]) -> list[Output]:
     counts = {name: value.value for name, value in known if value and value.value is not None}
     if off or not 0 <= hour < HOURS or not counts:
         return []
-    told = Hour(
-        window.tenant, window.stream, window.partition, dict(group.tags)[RELEASE], hour,
-        window.start, counts,
-    )  # fmt: skip
+    told = Hour(window.tenant, window.stream, window.partition, release, hour, window.start, counts)
     return [_output(window.tenant, told)]
 
 

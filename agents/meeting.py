@@ -19,7 +19,7 @@ import msgspec
 from agents import verdicts
 from agents.judging import RuleBook
 from alerts import rulestate
-from alerts.conditions import LONG_GAP, abandon
+from alerts.conditions import LONG_GAP
 from alerts.outlook import Together, beside
 from alerts.rulestate import RuleState
 from ml.joint import JointDetector, JointVerdict
@@ -288,9 +288,9 @@ class Meeting:
             0, {},
         )  # fmt: skip
         series = parse_group(group).series_key(METRIC_MEASURE)
-        for rule in self._config.book.index().joint(joint.name, group):
-            if (state := entity.rules.pop(rule.id, None)) is not None:
-                yield from map(verdicts.output, abandon(rule, state, window, series, why))
+        rules = self._config.book.index().joint(joint.name, group)
+        yield from verdicts.abandoned(rules, entity.rules, window, series, why)
+        entity.rules = {}
         self._entities[_key(clock, group)] = entity
 
     def _entity(self, clock: StreamClock, group: str, end: int, joint: JointSpec) -> Entity | None:

@@ -19,7 +19,6 @@ from msgspec.structs import replace
 from agents import verdicts
 from agents.judging import RuleBook
 from alerts import rulestate
-from alerts.conditions import abandon
 from alerts.outlook import Aged, beside
 from alerts.rulestate import RuleState
 from ml.release import ReleaseCurve, ReleasedTrack
@@ -188,9 +187,7 @@ class Releases:
         window = replace(track.last, start=at - HOUR, end=at)
         rules = self._config.book.index().release(_measure(name), window.group)
         series = parse_group(window.group).series_key(METRIC_MEASURE)
-        for rule in rules:
-            if (state := track.rules.get(rule.id)) is not None:
-                yield from map(verdicts.output, abandon(rule, state, window, series, why))
+        return verdicts.abandoned(rules, track.rules, window, series, why)
 
 
 def _key(place: str, name: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
-from alerts.conditions import advance
+from alerts.conditions import abandon, advance
 from alerts.rules import Rule
 from alerts.rulestate import RuleState
 from ml.protocol import Verdict
@@ -87,6 +87,15 @@ def looked_at(
             kept[rule.id] = after
         outputs += map(output, findings)
     return kept, outputs
+
+
+def abandoned(
+    rules: Iterable[Rule], states: Mapping[str, RuleState], window: Window, series: str, why: str
+) -> Iterator[Output]:
+    """What ends the incidents of a series of which nothing more will be seen: :func:`abandon`'s."""
+    for rule in rules:
+        if (state := states.get(rule.id)) is not None:
+            yield from map(output, abandon(rule, state, window, series, why))
 
 
 def published(window: Window) -> Output:

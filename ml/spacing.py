@@ -15,8 +15,8 @@ from typing import Any
 
 _POWER = 0.25
 _MINUTE = 60_000.0
-_LONGEST = 60.0
-"""Minutes: of series that are further apart nothing was measured, and they count as these do."""
+_LONGEST = log(60.0)
+"""Of minutes: of series that are further apart nothing was measured, and they count as these do."""
 
 _KEPT = 100
 """Distances that are looked back on, in their logarithms: one gap is not taken for the spacing."""
@@ -49,7 +49,7 @@ class Spacing:
             self._weigh()
 
     def _weigh(self) -> None:
-        self.factor = exp(_POWER * min(self._mean, log(_LONGEST)))
+        self.factor = exp(_POWER * min(self._mean, _LONGEST))
 
     def dump(self) -> list[Any]:
         """The state as plain values."""

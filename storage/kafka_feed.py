@@ -122,7 +122,7 @@ class KafkaAlertFeed(BroadcastFeed):
                 begin = max(first[tp], after[tp] - self._ring // len(partitions))
                 self._broadcast.begin(tp.partition, begin - 1)
                 consumer.seek(tp, self._broadcast.end[tp.partition] + 1)
-        except BaseException:
+        except BaseException:  # cancelled, too: nothing may stay connected
             await consumer.stop()
             raise
         return consumer

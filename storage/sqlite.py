@@ -124,7 +124,7 @@ class SqliteSink:
         except StorageUnavailableError:
             self._disconnect()  # begin anew: the file may be another one by then
             raise
-        except BaseException:
+        except BaseException:  # whatever it was, the transaction did not take place
             self._writer.forget()
             raise
 

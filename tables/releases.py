@@ -19,8 +19,8 @@ def ending(group: str) -> int:
     """When a release's first week is over, epoch ms: nothing falls into its group any more, which says
     nothing of its plays. Other groups do not end.
     """
-    named = parse_release(dict(parse_key(group).tags)[RELEASE]) if is_release(group) else None
-    return INFINITY if named is None else named[1] + WEEK
+    minute = _minute(group)
+    return INFINITY if minute is None else minute + WEEK
 
 
 def beginning(group: str, start: int, slide: int) -> int:
@@ -29,9 +29,13 @@ def beginning(group: str, start: int, slide: int) -> int:
     A release has no plays before it: one that is played in its first hour is known from its
     beginning on, put back to a multiple of ``slide``, where windows begin. All times in ms.
     """
-    if not is_release(group):
+    minute = _minute(group)
+    if minute is None or not 0 <= start - minute < HOUR:
         return start
-    named = parse_release(dict(parse_key(group).tags)[RELEASE])
-    if named is None or not 0 <= start - named[1] < HOUR:
-        return start
-    return named[1] - named[1] % slide
+    return minute - minute % slide
+
+
+def _minute(group: str) -> int | None:
+    """When what a group names came out, epoch ms; None where it names no release."""
+    named = parse_release(dict(parse_key(group).tags)[RELEASE]) if is_release(group) else None
+    return None if named is None else named[1]
