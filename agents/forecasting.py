@@ -16,7 +16,7 @@ from agents.modelbook import ModelBook
 from alerts.outlook import Outlook
 from alerts.rules import Rule
 from ml import specs
-from ml.forecasting import Crossing, Forecaster
+from ml.forecasting import Crossing, Forecaster, create
 from ml.forecasting.slots import slots_of
 from models.errors import StateError
 from models.flow import Counters
@@ -112,7 +112,7 @@ class Trained:
         forecaster = self._read(model, place)
         if forecaster is not None:
             return Watched(forecaster, model.id)
-        held = held or Watched(Forecaster(place.step, place.slots))
+        held = held or Watched(create(place.step, place.slots))
         held.model = model.id  # not asked again for every window
         return held
 
@@ -174,7 +174,7 @@ def outlooks(
             watched = held.get(name)
             if trained is not None:
                 watched = trained.in_force(watched, _Place(window, rule.measure, step, slots))
-            used[name] = watched = watched or Watched(Forecaster(step, slots))
+            used[name] = watched = watched or Watched(create(step, slots))
             if value.value is not None and window.end % step == 0:
                 watched.learn(value.value, window.end - step)
                 has_learned = True

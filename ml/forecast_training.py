@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from ml import specs
-from ml.forecasting import Forecaster
+from ml.forecasting import Forecaster, create
 from ml.forecasting.slots import slots_of
 from ml.specs import Spec
 from ml.training import History, Summary
@@ -81,7 +81,7 @@ def train(spec: Spec, history: History) -> Generator[int, None, Learned]:
         msg = f"series {history.series} has no values to learn from"
         raise ConfigurationError(msg)
     step, slots = slots_of(specs.within_of(spec), history.size)
-    forecaster = Forecaster(step, slots)
+    forecaster = create(step, slots)
     pending: dict[int, _Told] = {}
     number = foretold = covered = 0
     error = baseline = 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ml.forecasting import Forecast, Forecaster
+from ml.forecasting import Forecast, Forecaster, create
 from ml.protocol import Detector, Verdict
 from ml.segmenting.features import Listening, features
 from ml.segmenting.segmenter import Assignment, Segment, Segmenter
@@ -66,7 +66,7 @@ def forecast(
     Raises:
         ConfigurationError: a step, horizon or level that there is not.
     """
-    return continued(Forecaster(step_ms, horizon), points, horizon, levels)
+    return continued(create(step_ms, horizon), points, horizon, levels)
 
 
 def continued(

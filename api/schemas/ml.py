@@ -10,7 +10,8 @@ from api.schemas.params import Strict
 from api.schemas.segmenting import ListenerIn, Segmented
 from api.times import SizeParam, TimeParam, Timestamp
 from ml.comparison import Comparison
-from ml.forecasting.forecaster import LEVELS, LONGEST_HORIZON
+from ml.forecasting.bands import LEVELS
+from ml.forecasting.forecaster import LONGEST_HORIZON
 from models import learning
 from models.learning import Kind, State
 from models.records import LIVE

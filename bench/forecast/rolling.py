@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_right
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.forecast.series import Regular
-from ml.forecasting import DEFAULT, Forecaster
-from ml.forecasting.members import create
+from ml.forecasting import DEFAULT, Forecaster, create, members
 from ml.forecasting.protocol import Member, seasons_of
 
 LEVEL = 0.9
@@ -39,67 +39,113 @@ class Intervals(NamedTuple):
     score: float
 
 
+class Kind(NamedTuple):
+    """How one kind of forecaster did: MASE, its 90 % intervals, CPU µs a value and a forecast, bytes."""
+
+    mase: float
+    intervals: Intervals
+    learn_us: float
+    forecast_us: float
+    state_bytes: int
+
+
 class Rolled(NamedTuple):
     """Of one series; errors in mean absolute scaled errors (MASE, Hyndman and Koehler 2006).
 
-    ``alone`` member -> MASE by itself. ``coverage``, ``width`` and ``score`` of the 90 % interval: the share
-    of values in it, its mean width and its mean interval score (Gneiting and Raftery 2007: width, and
-    20 times what a value lies outside), scaled like the errors; of ``plain`` those of :func:`conformal`.
+    ``ours`` is the forecaster that ships, ``learners`` the one of River's members; ``alone`` member -> MASE
+    by itself. Intervals: the share of values in the 90 % interval, its mean width and its mean interval
+    score (Gneiting and Raftery 2007: width, and 20 times what a value lies outside), scaled like the
+    errors; of ``plain`` those of :func:`conformal`.
     """
 
     name: str
     points: int
     origins: int
-    mase: float
+    ours: Kind
+    learners: Kind
     alone: dict[str, float]
-    intervals: Intervals
     plain: Intervals
-    learn_us: float
-    forecast_us: float
-    state_bytes: int
+
+
+class _Asked:
+    """A forecaster that learns a series and is asked again and again; what came of it."""
+
+    def __init__(self, forecaster: Forecaster) -> None:
+        self.forecaster = forecaster
+        self.learning = self.asking = 0.0
+        self.off: list[Floats] = []
+        self.ends: list[tuple[Floats, Floats, Floats]] = []
+
+    def learn(self, value: float, at: int) -> None:
+        began = time.process_time()
+        self.forecaster.learn(value, at)
+        self.learning += time.process_time() - began
+
+    def ask(self, coming: Floats) -> bool:
+        """Hold a forecast against what came; False while it is learning."""
+        began = time.process_time()
+        said = self.forecaster.forecast(self.forecaster.horizon, (LEVEL,))
+        self.asking += time.process_time() - began
+        if said.learning:
+            return False
+        low, high = (np.array(end[: len(coming)]) for end in said.intervals[LEVEL])
+        self.off.append(np.abs(np.array(said.points[: len(coming)]) - coming))
+        self.ends.append((low, high, coming))
+        return True
+
+    def kind(self, points: int, scale: float) -> Kind:
+        return Kind(
+            float(np.nanmean(np.concatenate(self.off)) / scale), judged(self.ends, scale),
+            1e6 * self.learning / points, 1e6 * self.asking / len(self.off),
+            len(self.forecaster.dump()),
+        )  # fmt: skip
 
 
 def roll(series: Regular) -> Rolled:
     """Forecasts from every 25th (or fifth) slot after the first quarter, as far as the series goes."""
     values, horizon = series.values, series.horizon
     scale = float(np.nanmean(np.abs(np.diff(series.filled)))) or math.nan
-    forecaster = Forecaster(series.step_ms, horizon)
-    alone = create(DEFAULT, seasons_of(series.step_ms))
-    off: list[Floats] = []
+    ours = _Asked(create(series.step_ms, horizon))
+    learners = _Asked(create(series.step_ms, horizon, DEFAULT))
+    alone = members.create(DEFAULT, seasons_of(series.step_ms))
     singly: dict[str, list[Floats]] = {name: [] for name in alone}
-    ours: list[tuple[Floats, Floats, Floats]] = []
     plain: list[tuple[Floats, Floats, Floats]] = []
-    learning = asking = 0.0
     every = EVERY[len(values) <= 1_500]
     for place, (value, known) in enumerate(zip(values, series.filled, strict=True)):
-        began = time.process_time()
+        at = series.start + place * series.step_ms
         if not math.isnan(value):
-            forecaster.learn(value, series.start + place * series.step_ms)
-        learning += time.process_time() - began
+            ours.learn(value, at)
+            learners.learn(value, at)
         for member in alone.values():
-            member.learn(known, series.start + place * series.step_ms)
+            member.learn(known, at)
         if place % every or place < WARM * len(values) or place + 1 == len(values):
             continue
         if math.isnan(value):
             continue
-        began = time.process_time()
-        said = forecaster.forecast(horizon, (LEVEL,))
-        asking += time.process_time() - began
-        if said.learning:
-            continue
         coming = values[place + 1 : place + 1 + horizon]
-        off.append(np.abs(np.array(said.points[: len(coming)]) - coming))
-        low, high = (np.array(end[: len(coming)]) for end in said.intervals[LEVEL])
-        ours.append((low, high, coming))
+        # All are asked from the same origins: the first at which both know enough.
+        if not (learners.ask(coming) and ours.ask(coming)):
+            learners.off, learners.ends, learners.asking = [], [], 0.0
+            continue
         plain.append((*conformal(series.filled[: place + 1], len(coming)), coming))
         for name, path in paths(alone, horizon).items():
             singly[name].append(np.abs(path[: len(coming)] - coming))
     mase = {name: float(np.nanmean(np.concatenate(each)) / scale) for name, each in singly.items()}
+    quick = ours.kind(len(values), scale)._replace(learn_us=cost(series))
     return Rolled(
-        series.name, len(values), len(off), float(np.nanmean(np.concatenate(off)) / scale), mase,
-        judged(ours, scale), judged(plain, scale),
-        1e6 * learning / len(values), 1e6 * asking / len(off), len(forecaster.dump()),
+        series.name, len(values), len(plain), quick, learners.kind(len(values), scale), mase,
+        judged(plain, scale),
     )  # fmt: skip
+
+
+def cost(series: Regular) -> float:
+    """CPU µs a value of learning the whole series, blocks and all: less than a clock's own call."""
+    forecaster = create(series.step_ms, series.horizon)
+    points = _points(series)
+    began = time.process_time()
+    for value, at in points:
+        forecaster.learn(value, at)
+    return 1e6 * (time.process_time() - began) / len(points)
 
 
 def judged(ends: list[tuple[Floats, Floats, Floats]], scale: float) -> Intervals:
@@ -152,21 +198,32 @@ def task_of(series: Regular) -> Task:
     return Task(series.name, series.filled.tolist(), season, origins, series.horizon)
 
 
-def online(series: Regular, task: Task) -> tuple[float, float]:
-    """(mean absolute error, CPU seconds over the last points) of the forecaster at the same origins."""
-    forecaster = Forecaster(series.step_ms, series.horizon)
-    wanted, off, cpu = set(task.origins), [], 0.0
-    for place, known in enumerate(task.values):
+def online(series: Regular, task: Task, forecaster: Forecaster) -> tuple[float, float]:
+    """(mean absolute error, CPU seconds over the last points) of a forecaster at the same origins."""
+    starts = [series.start + origin * series.step_ms for origin in task.origins]
+    parts: list[list[tuple[float, int]]] = [[] for _ in range(len(starts) + 1)]
+    for value, at in _points(series):
+        parts[bisect_right(starts, at)].append((value, at))
+    off: list[float] = []
+    cpu = 0.0
+    for number, part in enumerate(parts):
         began = time.process_time()
-        points: list[float] = []
-        if place in wanted:
-            said = forecaster.forecast(series.horizon)
-            points = said.points or task.values[place - 1 : place] * series.horizon
-        if not math.isnan(series.values[place]):
-            forecaster.learn(known, series.start + place * series.step_ms)
-        if place >= task.origins[0]:
-            cpu += time.process_time() - began
-        if place in wanted:
-            coming = task.values[place : place + series.horizon]
+        for value, at in part:
+            forecaster.learn(value, at)
+        points = forecaster.forecast().points if number < len(starts) else []
+        cpu += (time.process_time() - began) * (number > 0)
+        if number < len(starts):
+            origin = task.origins[number]
+            coming = task.values[origin : origin + series.horizon]
+            points = points or task.values[origin - 1 : origin] * series.horizon
             off += np.abs(np.array(points[: len(coming)]) - coming).tolist()
     return float(np.mean(off)), cpu
+
+
+def _points(series: Regular) -> list[tuple[float, int]]:
+    """(value, epoch ms) of the slots that have one."""
+    return [
+        (value, series.start + place * series.step_ms)
+        for place, value in enumerate(series.values.tolist())
+        if not math.isnan(value)
+    ]

@@ -1,14 +1,35 @@
-"""Forecasts with prediction intervals, learned online: members, their selection, calibration."""
+"""Forecasts with prediction intervals, learned online: members, their ranking, calibration."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 
-from ml.forecasting.forecaster import LEVELS, Crossing, Forecast, Forecaster
+from ml.forecasting.bands import LEVELS
+from ml.forecasting.blocks import BlockForecaster
+from ml.forecasting.forecaster import HORIZON, Crossing, Forecast, Forecaster
+from ml.forecasting.learners import MemberForecaster
 from ml.forecasting.members import DEFAULT, names
 
-__all__ = ["DEFAULT", "LEVELS", "Crossing", "Forecast", "Forecaster", "forecast", "names"]
+__all__ = [
+    "DEFAULT", "LEVELS", "BlockForecaster", "Crossing", "Forecast", "Forecaster",
+    "MemberForecaster", "create", "forecast", "names",
+]  # fmt: skip
+
+
+def create(
+    step_ms: int, horizon: int = HORIZON, members: tuple[str, ...] | None = None
+) -> Forecaster:
+    """A new forecaster for slots of ``step_ms``, up to ``horizon`` of them ahead.
+
+    The one that ships, unless members that learn value by value (:func:`names`) are asked for.
+
+    Raises:
+        ConfigurationError: a step, horizon or member that there is not.
+    """
+    if members is None:
+        return BlockForecaster(step_ms, horizon)
+    return MemberForecaster(step_ms, horizon, members)
 
 
 def forecast(
@@ -18,17 +39,18 @@ def forecast(
     *,
     step_ms: int = 3_600_000,
     start: int = 0,
-    members: tuple[str, ...] = DEFAULT,
+    members: tuple[str, ...] | None = None,
 ) -> Forecast:
     """What follows evenly spaced values, the first of which stands at ``start`` (epoch ms).
 
     None and NaN are missing values. ``step_ms`` says what the seasons are; an hour unless said.
+    ``members`` as in :func:`create`.
 
     Raises:
         ConfigurationError: a horizon, level or member that there is not.
         ValueError: a value is infinite.
     """
-    forecaster = Forecaster(step_ms, horizon, members)
+    forecaster = create(step_ms, horizon, members)
     for place, value in enumerate(values):
         if value is not None and not math.isnan(value):
             forecaster.learn(value, start + place * step_ms)

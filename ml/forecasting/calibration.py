@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-RUNGS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995)
-"""The quantiles that are followed; with them intervals of 50, 80, 90, 95 and 99 %."""
+from ml.forecasting.bands import RUNGS
 
 _RUNGS = np.array(RUNGS)
 _LOWER = _RUNGS < 0.5

@@ -1,35 +1,26 @@
-"""One series' forecaster: members that learn side by side, the best of them believed, kept honest."""
+"""What a forecaster of one series is: slots, gaps, forecasts with intervals, crossings, state."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, NamedTuple
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple, Self
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.forecasting.calibration import RUNGS, Calibration, Floats
-from ml.forecasting.members import DEFAULT, create
+from ml.forecasting.bands import LEVELS, RUNGS
 from ml.forecasting.protocol import seasons_of
-from ml.forecasting.selection import Selection
 from ml.protocol import finite
 from models.errors import ConfigurationError, StateError
 
+Floats = NDArray[np.float64]
+
 HORIZON = 48
 LONGEST_HORIZON = 500
-GOLDEN, SILVER = (math.sqrt(5) - 1) / 2, math.sqrt(2) - 1
-"""Notes are taken every so many slots and ``GOLDEN`` of one, and of the horizons of a band one after the
-other by ``SILVER`` of its width: at irrational distances they come evenly at all phases of whatever
-period the series has. (Every fourth slot saw three of the twelve phases of an hour in steps of five
-minutes, and horizons of 12, 24 and 48 slots are all whole hours: intervals held for those alone.)
-"""
 
-LEAST = 20
-"""Outcomes that a horizon must have had before anything is said of it."""
-
-LEVELS = tuple(round(high - low, 3) for low, high in zip(RUNGS, reversed(RUNGS), strict=True))[:5]
-"""The levels that can be asked for: 0.99, 0.95, 0.9, 0.8 and 0.5."""
+_MIDDLE = RUNGS.index(0.5)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list).decode
@@ -61,7 +52,7 @@ class Crossing(NamedTuple):
     ahead: int | None = None
 
 
-class Forecaster:
+class Forecaster(ABC):
     """Forecasts of one series with intervals, learned online; one owner, bounded memory.
 
     Values stand in slots of ``step_ms``. Of several in one slot the first is learned, and none that is
@@ -71,40 +62,66 @@ class Forecaster:
     farthest slot ahead. Given the same calls it gives the same answers, also after
     ``load(dump())`` at any point.
 
-    Horizons are followed in bands. Every few slots each member's forecasts and the quantiles around
-    their weighted mean are put aside for one horizon of each band; when its time has come, errors choose
-    the band's weights (:class:`Selection`) and misses move its quantiles (:class:`Calibration`).
+    Raises:
+        ConfigurationError: a step or a horizon that there is not.
     """
 
-    name: ClassVar[str] = "forecaster/3"
+    name: ClassVar[str]
+    """Its kind with its state's version: ``forecaster/4``."""
 
-    def __init__(
-        self, step_ms: int, horizon: int = HORIZON, members: tuple[str, ...] = DEFAULT
-    ) -> None:
+    _kinds: ClassVar[dict[str, type[Forecaster]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls._kinds[cls.name] = cls
+
+    def __init__(self, step_ms: int, horizon: int) -> None:
         if step_ms <= 0:
             raise ConfigurationError(f"a step of {step_ms} ms is none; slots have a length")
         if not 1 <= horizon <= LONGEST_HORIZON:
             msg = f"a horizon of {horizon} slots is not between 1 and {LONGEST_HORIZON}"
             raise ConfigurationError(msg)
-        self.step_ms, self.horizon, self._wanted = step_ms, horizon, tuple(members)
+        self.step_ms, self.horizon = step_ms, horizon
         self.skipped = self.filled = self.restarts = 0
         self._seasons = seasons_of(step_ms)
-        self._nodes = _nodes(horizon)
-        self._middles = (np.append(0, self._nodes[:-1]) + 1 + self._nodes) / 2
-        self._apart = horizon // 12 + GOLDEN if horizon >= 24 else 1.0
         self._slot: int | None = None
         self._value = 0.0
-        self._begin()
 
+    # -- what each kind says -------------------------------------------------------------------------
+
+    @abstractmethod
     def _begin(self) -> None:
-        self._members = create(self._wanted, self._seasons)
-        m, n, kept = len(self._members), len(self._nodes), int(self.horizon / self._apart) + 2
-        self._selection, self._calibration = Selection(m, n), Calibration(n)
-        self._time = 0
-        self._due = np.full((kept, n), -1, dtype=np.int64)
-        self._said = np.full((kept, m, n), np.nan)
-        self._points = np.full((kept, n), np.nan)
-        self._issued = np.full((kept, n, len(RUNGS)), np.nan)
+        """Know nothing yet."""
+
+    @abstractmethod
+    def _take(self, value: float, slot: int, *, known: bool) -> None:
+        """Learn the value of the slot after the last; ``known`` is whether it came or was filled in."""
+
+    @abstractmethod
+    def _learns(self, slots: int) -> bool:
+        """Whether too little is known for this many slots ahead."""
+
+    @abstractmethod
+    def _quantiles(self, slots: int) -> Floats:
+        """(rungs, slots): what comes next at each of :data:`RUNGS`, rising."""
+
+    @abstractmethod
+    def _believed(self, slots: int) -> str:
+        """The member believed most that many slots ahead."""
+
+    @abstractmethod
+    def _dump(self) -> list[Any]:
+        """What this kind knows, for msgpack."""
+
+    @abstractmethod
+    def _restore(self, state: list[Any]) -> None:
+        """Know what was dumped; ValueError, TypeError or LookupError if it is none."""
+
+    @classmethod
+    def _made(cls, step_ms: int, horizon: int, _: list[Any]) -> Self:
+        """A new one such as dumped this state."""
+        return cls(step_ms, horizon)
+
+    # -- what all do ---------------------------------------------------------------------------------
 
     def learn(self, value: float, at: int) -> None:
         """Take in the value of the slot in which ``at`` (epoch ms) lies.
@@ -113,13 +130,30 @@ class Forecaster:
             ValueError: the value is not finite.
         """
         value, slot = finite(value), at // self.step_ms
-        if self._slot is not None:
-            if slot <= self._slot:
+        last = self._slot
+        if last is not None and slot != last + 1:
+            if slot <= last:
                 self.skipped += 1
                 return
-            self._bridge(slot)
-        self._settle(value)
-        self._advance(value, slot)
+            self._bridge(last, slot)
+        self._take(value, slot, known=True)
+        self._slot, self._value = slot, value
+
+    def _bridge(self, last: int, slot: int) -> None:
+        """Fill the slots between the two, or begin anew."""
+        missing = slot - last - 1
+        if missing > max(self.horizon, self._seasons.shortest or 0):
+            self.restarts += 1
+            self._begin()
+            return
+        self.filled += missing
+        while missing:
+            some = min(missing, self.horizon)
+            points: list[float] = self._quantiles(some)[_MIDDLE].tolist()
+            for point in points:
+                last += 1
+                self._take(point, last, known=False)
+            missing -= some
 
     def forecast(self, horizon: int | None = None, levels: tuple[float, ...] = (0.9,)) -> Forecast:
         """The next ``horizon`` slots (all, unless said) with intervals of these levels.
@@ -136,14 +170,13 @@ class Forecaster:
         at = (self._slot + 1) * self.step_ms if self._slot is not None else 0
         if self._learns(horizon):
             return Forecast(at, self.step_ms, True, [], {})
-        ladder, weights = self._ladder(horizon)
+        ladder = self._quantiles(horizon)
         columns = {
-            level: (ladder[:, low].tolist(), ladder[:, high].tolist())
+            level: (ladder[low].tolist(), ladder[high].tolist())
             for level, (low, high) in rungs.items()
         }
-        member = list(self._members)[int(np.argmax(weights[:, -1]))]
-        middle = ladder[:, RUNGS.index(0.5)].tolist()
-        return Forecast(at, self.step_ms, False, middle, columns, member)
+        middle = ladder[_MIDDLE].tolist()
+        return Forecast(at, self.step_ms, False, middle, columns, self._believed(horizon))
 
     def crossing(self, limit: float, direction: str, within: int) -> Crossing:
         """How likely the series reaches ``limit``, going ``up`` or ``down``, within so many ms.
@@ -169,8 +202,8 @@ class Forecaster:
             return Crossing(1.0, 0)
         if self._learns(slots):
             return Crossing(None)
-        ladder, _ = self._ladder(slots)
-        paths = sign * ladder if sign > 0 else sign * ladder[:, ::-1]
+        ladder = self._quantiles(slots)
+        paths = sign * (ladder if sign > 0 else ladder[::-1]).T
         chances = np.maximum.accumulate([_beyond(path, sign * limit) for path in paths])
         reached = int(np.argmax(chances >= 0.5))
         ahead = (reached + 1) * self.step_ms if chances[-1] >= 0.5 else None
@@ -179,139 +212,34 @@ class Forecaster:
     def dump(self) -> bytes:
         """The state, msgpack."""
         return _encode([
-            self.name, self.step_ms, self.horizon, self._wanted, self.skipped, self.filled,
-            self.restarts, self._slot, self._value, self._time,
-            [[member.name, member.dump()] for member in self._members.values()],
-            self._selection.dump(), self._calibration.dump(),
-            self._due.tobytes(), self._said.tobytes(), self._points.tobytes(), self._issued.tobytes(),
+            self.name, self.step_ms, self.horizon, [self.skipped, self.filled, self.restarts],
+            self._slot, self._value, self._dump(),
         ])  # fmt: skip
 
     @classmethod
     def load(cls, state: bytes) -> Forecaster:
-        """The forecaster that was dumped; it continues identically.
+        """The forecaster that was dumped, of whichever kind; it continues identically.
 
         Raises:
             StateError: the bytes are damaged, or of a version this program does not know.
         """
         try:
-            name, step_ms, horizon, wanted, *rest = _decode(state)
-            if name != cls.name:
+            name, step_ms, horizon, *rest = _decode(state)
+            if name not in cls._kinds:
                 raise ValueError(f"it is of {name!r}")
-            it = cls(step_ms, horizon, tuple(wanted))
-            it._restore(rest)
+            it = cls._kinds[name]._made(step_ms, horizon, rest[-1])  # noqa: SLF001 - a class below
+            it._resume(*rest)  # noqa: SLF001
         except (
             msgspec.DecodeError, TypeError, ValueError, LookupError, ConfigurationError,
         ) as exc:  # fmt: skip
-            msg = f"state of {cls.name} of {len(state)} bytes is damaged: {exc}"
+            msg = f"state of a forecaster of {len(state)} bytes is damaged: {exc}"
             raise StateError(msg) from exc
         return it
 
-    def _restore(self, rest: list[Any]) -> None:
-        (
-            self.skipped, self.filled, self.restarts, self._slot, self._value, self._time,
-            members, selection, calibration, due, said, points, issued,
-        ) = rest  # fmt: skip
-        for member, (name, held) in zip(self._members.values(), members, strict=True):
-            if name != member.name:
-                raise ValueError(f"a member is {name!r}, this program has {member.name!r}")
-            member.restore(held)
-        self._selection.restore(selection)
-        self._calibration.restore(calibration)
-        self._due[:] = np.frombuffer(due, dtype=np.int64).reshape(self._due.shape)
-        for mine, data in ((self._said, said), (self._points, points), (self._issued, issued)):
-            mine[:] = np.frombuffer(data).reshape(mine.shape)
-
-    # -- learning -----------------------------------------------------------------------------------
-
-    def _bridge(self, slot: int) -> None:
-        """Fill the slots that are missing before this one, or begin anew."""
-        assert self._slot is not None  # noqa: S101 - the caller has looked
-        missing = slot - self._slot - 1
-        if missing > max(self.horizon, self._seasons.shortest or 0):
-            self.restarts += 1
-            self._begin()
-            return
-        while missing:
-            some = min(missing, self.horizon)
-            middle: list[float] = self._ladder(some)[0][:, RUNGS.index(0.5)].tolist()
-            for value in middle:
-                self._advance(value, self._slot + 1)
-            self.filled += some
-            missing -= some
-
-    def _settle(self, value: float) -> None:
-        """What was said of this slot is held against it."""
-        places, due = np.nonzero(self._due == self._time)
-        due, first = np.unique(due, return_index=True)  # of a band one: both would move it at once
-        places = places[first]
-        points = self._points[places, due]
-        known = ~np.isnan(points)
-        if not known.all():
-            due, places, points = due[known], places[known], points[known]
-        if len(due):
-            self._selection.learn(due, np.abs(self._said[places, :, due].T - value))
-            self._calibration.learn(due, value, points, self._issued[places, due])
-
-    def _advance(self, value: float, slot: int) -> None:
-        """Let the members learn the slot, and put aside what they say of the next ones."""
-        for member in self._members.values():
-            member.learn(value, slot * self.step_ms)
-        self._slot, self._value = slot, value
-        number = math.ceil(self._time / self._apart)
-        if int(number * self._apart) == self._time:
-            said, weights = self._say(self.horizon)
-            place, ahead = number % len(self._said), self._ahead(number)
-            self._due[place] = self._time + ahead
-            self._said[place] = said = said[:, ahead - 1]
-            self._points[place] = points = _mix(said, weights)
-            self._issued[place] = points[:, None] + self._calibration.issue()
-        self._time += 1
-
-    def _ahead(self, number: int) -> NDArray[np.int64]:
-        """The horizons that a note is about: one of each band."""
-        first = np.append(0, self._nodes[:-1]) + 1
-        turn = (number * SILVER + np.arange(len(first)) * GOLDEN) % 1.0
-        ahead: NDArray[np.int64] = first + (turn * (self._nodes - first + 1)).astype(np.int64)
-        return ahead
-
-    # -- forecasting --------------------------------------------------------------------------------
-
-    def _learns(self, horizon: int) -> bool:
-        far = int(np.searchsorted(self._nodes, horizon))
-        return bool(self._calibration.seen[: far + 1].min() < LEAST)
-
-    def _say(self, horizon: int) -> tuple[Floats, Floats]:
-        """(what each member says, members x slots; the members' weights, members x nodes)."""
-        said = np.full((len(self._members), horizon), np.nan)
-        for row, member in zip(said, self._members.values(), strict=True):
-            path = member.forecast(horizon)
-            if path is not None:
-                row[:] = path
-        said[~np.isfinite(said).all(axis=1)] = np.nan
-        return said, self._selection.weights(~np.isnan(said[:, 0]))
-
-    def _ladder(self, horizon: int) -> tuple[Floats, Floats]:
-        """(quantiles, slots x rungs; the members' weights, members x nodes)."""
-        said, weights = self._say(horizon)
-        slots = np.arange(1, horizon + 1)
-        weights = weights[:, np.searchsorted(self._nodes, slots)]
-        points = _mix(said, weights)
-        offsets = self._calibration.issue()
-        columns = [points + np.interp(slots, self._middles, column) for column in offsets.T]
-        return np.stack(columns, axis=1), weights
-
-
-def _nodes(horizon: int) -> NDArray[np.int64]:
-    """The last horizon of each band: 1, 2, 3, 4, 6, 8, 12, 16, ... and the very last."""
-    powers = [2**k for k in range(horizon.bit_length())]
-    halves = [3 * power // 2 for power in powers[1:]]
-    return np.array(sorted({*(n for n in powers + halves if n < horizon), horizon}), dtype=np.int64)
-
-
-def _mix(said: Floats, weights: Floats) -> Floats:
-    """The weighted mean of members that say something; NaN where none does."""
-    mixed: Floats = np.where(weights > 0, said * weights, 0.0).sum(axis=0)
-    return mixed
+    def _resume(self, counts: list[int], slot: int | None, value: float, held: list[Any]) -> None:
+        self.skipped, self.filled, self.restarts = map(int, counts)
+        self._slot, self._value = None if slot is None else int(slot), float(value)
+        self._restore(held)
 
 
 def _rungs(level: float) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from agents.judging import JUDGE_STORES, Models, RuleBook, RuleJudge
 from alerts.rules import parse_rule
 from ml import life
 from ml.forecast_training import complete, train
-from ml.forecasting import Forecaster
+from ml.forecasting import BlockForecaster, create
 from ml.training import History
 from models.errors import ConfigurationError
 from models.learning import Selector
@@ -130,7 +130,7 @@ def test_a_model_of_another_time_series_or_tenant_is_not_in_force(bed, other):
 
 
 def _exchanged(state):
-    return replace(state, body=Forecaster(8 * SIZE, 45).dump())
+    return replace(state, body=create(8 * SIZE, 45).dump())
 
 
 @pytest.mark.parametrize(
@@ -147,8 +147,8 @@ def test_a_state_of_no_use_is_refused_once_and_what_is_there_goes_on(bed, hours,
 
 def test_a_forecaster_of_another_version_begins_anew_and_stops_nobody(caplog):
     (spec,) = [s for s in JUDGE_STORES if s.name == FORECASTERS]
-    held = {"value/480000/45": Watched(Forecaster(8 * SIZE, 45))}
-    foreign = spec.encode(held).replace(Forecaster.name.encode(), b"forecaster/0")
+    held = {"value/480000/45": Watched(create(8 * SIZE, 45))}
+    foreign = spec.encode(held).replace(BlockForecaster.name.encode(), b"forecaster/0")
     assert spec.decode(foreign) == {}
     assert "begins anew" in caplog.text
 

@@ -3,6 +3,7 @@
 import math
 import random
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,14 +11,14 @@ from hypothesis import strategies as st
 from river import time_series
 
 from bench.nab.contenders import deep_size
-from ml.forecasting import DEFAULT, Forecaster, forecast, names
-from ml.forecasting.members import create
+from ml.forecasting import DEFAULT, Forecaster, create, forecast, members, names
 from ml.forecasting.protocol import Seasons, seasons_of
 from models.errors import ConfigurationError, StateError
 
 HOUR = 3_600_000
 CHEAP = [name for name in names() if name != "forest"]
 every_member = pytest.mark.parametrize("name", names())
+every_kind = pytest.mark.parametrize("kind", [None, DEFAULT], ids=["blocks", "members"])
 
 
 def curve(n: int, seed: int = 1) -> list[float]:
@@ -27,14 +28,14 @@ def curve(n: int, seed: int = 1) -> list[float]:
 
 
 def member(name: str, values: list[float] = ()):
-    (made,) = create((name,), seasons_of(HOUR)).values()
+    (made,) = members.create((name,), seasons_of(HOUR)).values()
     for place, value in enumerate(values):
         made.learn(value, place * HOUR)
     return made
 
 
-def taught(values, members=DEFAULT, horizon=12, step=HOUR) -> Forecaster:
-    made = Forecaster(step, horizon, members)
+def taught(values, members=None, horizon=12, step=HOUR) -> Forecaster:
+    made = create(step, horizon, members)
     for place, value in enumerate(values):
         made.learn(value, place * step)
     return made
@@ -130,17 +131,19 @@ def test_an_additive_season_begins_with_differences():
 # -- the forecaster ---------------------------------------------------------------------------------
 
 
-def test_it_says_that_it_is_learning():
-    empty = Forecaster(HOUR, 12)
+@every_kind
+def test_it_says_that_it_is_learning(kind):
+    empty = create(HOUR, 12, kind)
     assert empty.forecast().learning
     assert empty.crossing(1.0, "up", HOUR).probability is None
-    young = said(taught(curve(8)))
+    young = said(taught(curve(8), kind))
     assert (young.learning, young.points, young.intervals) == (True, [], {})
-    assert not said(taught(curve(100))).learning
+    assert not said(taught(curve(100), kind)).learning
 
 
-def test_intervals_hold_their_points_and_each_other():
-    it = said(taught(curve(300)))
+@every_kind
+def test_intervals_hold_their_points_and_each_other(kind):
+    it = said(taught(curve(300), kind))
     for narrow, wide in ((0.5, 0.9), (0.9, 0.99)):
         for low, high in zip(it.intervals[narrow], it.intervals[wide], strict=True):
             assert len(low) == len(high) == len(it.points)
@@ -150,12 +153,13 @@ def test_intervals_hold_their_points_and_each_other():
     assert it.at == 300 * HOUR
 
 
+@every_kind
 @settings(max_examples=10, deadline=None)
 @given(cut=st.integers(0, 160), gap=st.integers(0, 40))
-def test_it_continues_identically_from_every_cut(cut, gap):
+def test_it_continues_identically_from_every_cut(kind, cut, gap):
     values = curve(160)
     at = [place + (gap if place > 100 else 0) for place in range(160)]
-    whole, first = Forecaster(HOUR, 12), Forecaster(HOUR, 12)
+    whole, first = create(HOUR, 12, kind), create(HOUR, 12, kind)
     for place in range(160):
         whole.learn(values[place], at[place] * HOUR)
     for place in range(cut):
@@ -168,16 +172,18 @@ def test_it_continues_identically_from_every_cut(cut, gap):
     assert resumed.dump() == whole.dump()
 
 
-def test_its_memory_is_bounded():
-    young, old = taught(curve(400)), taught(curve(1_500))
+@every_kind
+def test_its_memory_is_bounded(kind):
+    young, old = taught(curve(900), kind), taught(curve(2_500), kind)
 
     assert deep_size(old) <= deep_size(young) * 1.05
     assert len(old.dump()) <= 1.05 * len(young.dump())
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_is_not_finite_is_refused_and_poisons_nothing(value):
-    it = taught(curve(100))
+@every_kind
+def test_what_is_not_finite_is_refused_and_poisons_nothing(value, kind):
+    it = taught(curve(100), kind)
     before = it.dump()
     with pytest.raises(ValueError, match="finite"):
         it.learn(value, 100 * HOUR)
@@ -198,35 +204,39 @@ def test_what_is_not_finite_is_refused_and_poisons_nothing(value):
     ],
     ids=["constant", "nought", "huge", "tiny", "negative", "counter", "one wild value"],
 )
-def test_any_finite_series_has_finite_forecasts(values):
-    it = said(taught(values))
+@every_kind
+def test_any_finite_series_has_finite_forecasts(values, kind):
+    it = said(taught(values, kind))
 
     assert not it.learning
     for ends in (it.points, *(end for pair in it.intervals.values() for end in pair)):
         assert np.isfinite(ends).all()
 
 
-def test_a_constant_series_is_forecast_exactly():
-    it = said(taught([7.0] * 200))
+@every_kind
+def test_a_constant_series_is_forecast_exactly(kind):
+    it = said(taught([7.0] * 200, kind))
 
     assert it.points == pytest.approx([7.0] * 12)
     assert it.intervals[0.9] == (pytest.approx([7.0] * 12), pytest.approx([7.0] * 12))
 
 
-def test_missing_slots_are_filled_and_older_values_skipped():
+@every_kind
+def test_missing_slots_are_filled_and_older_values_skipped(kind):
     values = curve(300)
-    it = taught(values[:200])
+    it = taught(values[:200], kind)
     for place in range(205, 300):
         it.learn(values[place], place * HOUR)
     it.learn(1e9, 250 * HOUR)
     it.learn(1e9, 299 * HOUR + 1)
 
     assert (it.filled, it.skipped, it.restarts) == (5, 2, 0)
-    assert it.forecast().points == pytest.approx(taught(values).forecast().points, abs=8)
+    assert it.forecast().points == pytest.approx(taught(values, kind).forecast().points, abs=8)
 
 
-def test_a_long_gap_begins_anew():
-    it = taught(curve(300))
+@every_kind
+def test_a_long_gap_begins_anew(kind):
+    it = taught(curve(300), kind)
     it.learn(100.0, 10_000 * HOUR)
 
     assert (it.restarts, it.filled) == (1, 0)
@@ -241,10 +251,10 @@ def test_a_long_gap_begins_anew():
         (lambda it: it.forecast(levels=(0.42,)), r"0.42 is not followed; possible are 0.5, 0.8"),
         (lambda it: it.crossing(1.0, "sideways", HOUR), "sideways"),
         (lambda it: it.crossing(1.0, "up", HOUR - 1), "0 slots"),
-        (lambda it: Forecaster(0), "0 ms"),
-        (lambda it: Forecaster(HOUR, 0), "horizon of 0"),
-        (lambda it: Forecaster(HOUR, members=("oracle",)), "no member 'oracle'"),
-        (lambda it: Forecaster(1_001, members=("day",)), "none fits"),
+        (lambda it: create(0), "0 ms"),
+        (lambda it: create(HOUR, 0), "horizon of 0"),
+        (lambda it: create(HOUR, members=("oracle",)), "no member 'oracle'"),
+        (lambda it: create(1_001, members=("day",)), "none fits"),
     ],
 )
 def test_what_cannot_be_is_refused(call, message):
@@ -254,12 +264,13 @@ def test_what_cannot_be_is_refused(call, message):
 
 @pytest.mark.parametrize("state", [b"", b"\x90", b"junk", b"\x91\xa1x"])
 def test_damaged_state_is_refused(state):
-    with pytest.raises(StateError, match=Forecaster.name):
+    with pytest.raises(StateError, match="damaged"):
         Forecaster.load(state)
 
 
-def test_state_cut_short_is_refused():
-    whole = taught(curve(100)).dump()
+@every_kind
+def test_state_cut_short_is_refused(kind):
+    whole = taught(curve(100), kind).dump()
     with pytest.raises(StateError):
         Forecaster.load(whole[:-9])
 
@@ -270,6 +281,13 @@ def test_seasons_follow_from_the_spacing():
     assert seasons_of(24 * HOUR) == Seasons(None, 7)
     assert seasons_of(10_000) == Seasons(None, None)
     assert seasons_of(30 * 24 * HOUR) == Seasons(12, None)
+
+
+@every_kind
+def test_state_of_another_version_is_refused(kind):
+    name, *rest = msgspec.msgpack.decode(taught(curve(100), kind).dump())
+    with pytest.raises(StateError, match="forecaster/3"):
+        Forecaster.load(msgspec.msgpack.encode(["forecaster/3", *rest]))
 
 
 def test_the_function_is_the_forecaster():

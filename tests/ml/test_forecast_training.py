@@ -8,7 +8,7 @@ import random
 import pytest
 
 from ml.forecast_training import complete, seen, summarise, train
-from ml.forecasting import Forecaster
+from ml.forecasting import create
 from ml.training import History
 from models.errors import ConfigurationError
 from tests.ml.test_training import finish
@@ -29,7 +29,7 @@ def history(minutes=6_000, noise=1.0, seed=1) -> History:
 
 def test_it_learns_what_a_forecaster_that_was_there_learned():
     past = history()
-    live = Forecaster(8 * MINUTE, 45)
+    live = create(8 * MINUTE, 45)
     for at, value in seen(past.points, MINUTE, 8 * MINUTE):
         live.learn(value, at)
     steps, learned = finish(train(SPEC, past))

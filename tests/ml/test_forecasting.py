@@ -6,11 +6,12 @@ import random
 import numpy as np
 import pytest
 
-from ml.forecasting import Forecaster, forecast
+from ml.forecasting import DEFAULT, create, forecast
 from ml.forecasting.calibration import Calibration
 
 HOUR = 3_600_000
 CHEAP = ("last", "slow_level", "trend", "day")
+both_kinds = pytest.mark.parametrize("members", [None, CHEAP], ids=["blocks", "members"])
 
 
 def steady(n, draw):
@@ -41,11 +42,12 @@ def skewed(n, draw):
     return [20 + 10 * math.sin(i * math.pi / 12) + draw.expovariate(0.2) for i in range(n)]
 
 
+@both_kinds
 @pytest.mark.parametrize("make", [steady, wandering, widening, shifting, skewed])
-def test_intervals_cover_what_they_promise_on_drifting_data(make):
+def test_intervals_cover_what_they_promise_on_drifting_data(make, members):
     """Over 3,000 slots from the first forecast on, all twelve horizons together."""
     values = make(3_000, random.Random(7))
-    it = Forecaster(HOUR, 12, CHEAP)
+    it = create(HOUR, 12, members)
     held: dict[float, list[float]] = {0.5: [], 0.9: []}
     for place, value in enumerate(values[:-12]):
         it.learn(value, place * HOUR)
@@ -58,21 +60,24 @@ def test_intervals_cover_what_they_promise_on_drifting_data(make):
     assert np.mean(held[0.5]) == pytest.approx(0.5, abs=0.03)
 
 
-def test_the_season_is_found_where_there_is_one_and_the_level_where_there_is_none():
+@pytest.mark.parametrize("members", [None, DEFAULT], ids=["blocks", "members"])
+def test_the_season_is_found_where_there_is_one_and_the_level_where_there_is_none(members):
     draw = random.Random(3)
     daily = [10 * math.sin(i * math.pi / 12) + draw.gauss(0, 1) for i in range(600)]
     level = [draw.gauss(0, 1) for _ in range(600)]
 
-    assert forecast(daily, 12).member in {"day", "week", "holt_winters", "snarimax"}
-    assert np.abs(forecast(level, 12).points).max() < 1
+    seasonal = {"day", "week", "holt_winters", "snarimax", "season"}
+    assert forecast(daily, 12, members=members).member.partition("+")[0] in seasonal
+    assert np.abs(forecast(level, 12, members=members).points).max() < 1
 
 
-def test_the_choice_follows_the_series_when_it_changes():
+@pytest.mark.parametrize("members", [None, DEFAULT], ids=["blocks", "members"])
+def test_the_choice_follows_the_series_when_it_changes(members):
     """A flat series begins to climb: within a few days the climb is what is forecast."""
     draw = random.Random(5)
     values = [draw.gauss(0, 1) for _ in range(400)]
     values += [3 * i + draw.gauss(0, 1) for i in range(200)]
-    last = forecast(values, 12).points[-1]
+    last = forecast(values, 12, members=members).points[-1]
 
     assert last == pytest.approx(3 * 211, abs=15)
 
@@ -84,7 +89,7 @@ def filling(n, rate, seed=2):
 
 
 def taught(values):
-    it = Forecaster(HOUR, 48)
+    it = create(HOUR, 48)
     for place, value in enumerate(values):
         it.learn(value, place * HOUR)
     return it
@@ -125,14 +130,15 @@ def test_probability_rises_with_time_and_falls_with_the_limit():
     assert by_limit == sorted(by_limit, reverse=True)
 
 
-def test_probabilities_of_crossing_come_true_about_as_often():
+@both_kinds
+def test_probabilities_of_crossing_come_true_about_as_often(members):
     """Random walks: of limits said to be crossed with 40 to 60 %, about half are, or more (the
     probability is that of the likeliest slot).
     """
     hit, asked = 0, 0
     for seed in range(4):
         values = wandering(700, random.Random(seed))
-        it = Forecaster(HOUR, 12, CHEAP)
+        it = create(HOUR, 12, members)
         for place, value in enumerate(values[:-12]):
             it.learn(value, place * HOUR)
             if place < 200 or place % 4:
@@ -152,11 +158,12 @@ def hourly(n, draw):
     return [100.0 + draw.gauss(0, 10) if i % 12 == 5 else draw.gauss(0, 1) for i in range(n)]
 
 
-def test_intervals_hold_at_every_horizon_and_phase_of_a_short_period():
+@both_kinds
+def test_intervals_hold_at_every_horizon_and_phase_of_a_short_period(members):
     """The horizons and slots at which notes are taken must not beat with a period: of 12 slots, say."""
     draw, horizon = random.Random(5), 48
     values = hourly(3_000, draw)
-    forecaster = Forecaster(300_000, horizon)
+    forecaster = create(300_000, horizon, members)
     held, off = [], []
     for i, value in enumerate(values):
         forecaster.learn(value, i * 300_000)

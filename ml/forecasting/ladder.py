@@ -1,0 +1,127 @@
+"""Prediction intervals of the block forecaster: quantiles of its errors, moved by its misses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.forecasting.bands import RUNGS
+from ml.forecasting.filters import ORIGINS
+
+Floats = NDArray[np.float64]
+
+_RUNGS = np.array(RUNGS)
+_MIDDLE = RUNGS.index(0.5)
+_KEPT = 28 * ORIGINS
+_AT_ONCE = 3 * ORIGINS
+"""Errors that are all looked at; of more, the latest half, up to ``_KEPT``."""
+
+_LOWEST = np.where(_RUNGS < 0.5, 0.0, 0.5)
+_HIGHEST = np.where(_RUNGS > 0.5, 1.0, 0.5)
+_STEP = np.where(_RUNGS == 0.5, 0.0, 0.0125)
+"""Of an outcome; the median does not move."""
+
+_ALIKE = 0.3
+"""Power of the number of outcomes that overlap by which each moves less: they are alike, and would send
+places to their ends, from which they can only come back."""
+
+
+class Ladder:
+    """Quantiles of errors, one ladder of :data:`RUNGS` for each band, learned in blocks.
+
+    ``overlap`` (bands): how many outcomes of a band are about the same time; at least 1.
+
+    Source: adaptive conformal inference, Gibbs and Candès 2021. A quantile is read off the last 196
+    errors of its band (the latest half while there are few), not at its rung but at a place that moves
+    up by ``step * rung`` for every value that lay above what had been issued and down by ``step * (1 - rung)``
+    for every other. Places stay in [0, 1], which reaches beyond the errors by a part in 197 of their
+    range: further, they would take hundreds of outcomes to come back after a run of misses, for which
+    coverage is a little less than promised. The median stays in the middle, and the others on their
+    sides of it.
+    """
+
+    def __init__(self, overlap: Floats) -> None:
+        bands = len(overlap)
+        self.seen = 0
+        self._unknown_at = -_KEPT
+        self._step = _STEP / overlap[:, None] ** _ALIKE
+        self._places = np.tile(_RUNGS, (bands, 1))
+        self._errors = np.full((bands, _KEPT), np.nan)
+
+    def learn(self, off: Floats, issued: Floats, known: NDArray[np.bool_] | None) -> None:
+        """Take in a block's errors (:data:`ORIGINS`, bands) and what was issued for them (bands, rungs)."""
+        held = np.empty((*off.shape, len(RUNGS)), dtype=np.bool_)
+        each = off[:, :, None]
+        np.less(each, issued[:, :_MIDDLE], out=held[:, :, :_MIDDLE])
+        np.less_equal(each, issued[:, _MIDDLE:], out=held[:, :, _MIDDLE:])
+        count: Any = ORIGINS
+        if known is not None:
+            self._unknown_at = self.seen
+            off = np.where(known, off, np.nan)
+            held &= known[:, :, None]
+            count = known.sum(axis=0)[:, None]
+        if self.seen:
+            # Where all is known exactly, every quantile is the same and hits say nothing of where.
+            told = issued[:, :1] < issued[:, -1:]
+            move = _RUNGS * count - held.sum(axis=0)
+            move *= self._step * told
+            move += self._places
+            np.minimum(np.maximum(move, _LOWEST, out=move), _HIGHEST, out=self._places)
+        place = self.seen % _KEPT
+        self._errors[:, place : place + ORIGINS] = off.T
+        self.seen += ORIGINS
+
+    def quantiles(self) -> Floats:
+        """(bands, rungs), rising: how far above its point a value will be. Nought before any error."""
+        kept = min(max(self.seen // 2, min(self.seen, _AT_ONCE)), _KEPT)
+        if not kept:
+            return np.zeros(self._places.shape)
+        errors = self._errors
+        if kept < _KEPT:
+            errors = errors[:, (self.seen - 1 - np.arange(kept)) % _KEPT]
+        count: Any = kept
+        if self.seen - self._unknown_at <= _KEPT:
+            count = kept - np.isnan(errors).sum(axis=1)[:, None]
+        return _read(errors, np.sort(self._places, axis=1), count)
+
+    def dump(self) -> list[Any]:
+        errors = self._errors[:, : min(self.seen, _KEPT)]
+        return [self.seen, self._unknown_at, self._places.tobytes(), errors.tobytes()]
+
+    def restore(self, state: list[Any]) -> None:
+        seen, unknown_at, places, errors = state
+        self.seen, self._unknown_at = int(seen), int(unknown_at)
+        self._places[:] = np.frombuffer(places).reshape(self._places.shape)
+        held = self._errors[:, : min(self.seen, _KEPT)]
+        held[:] = np.frombuffer(errors).reshape(held.shape)
+
+
+def _read(errors: Floats, places: Floats, count: Any) -> Floats:
+    """Errors (bands, n), of which ``count`` are known, at places in [0, 1] (bands, rungs).
+
+    0 and 1 lie beyond them all, by a part in count + 1 of their range; nought where none is known.
+    """
+    reach = np.zeros((len(errors), errors.shape[1] + 2))
+    inner = reach[:, 1:-1]
+    inner[:] = errors
+    inner.sort(axis=1)  # what is not known stands last
+    flat, row = reach.ravel(), np.arange(0, reach.size, reach.shape[1])[:, None]
+    top = row + count
+    low, high = flat.take(row + 1), flat.take(top)
+    if not np.all(count):
+        low, high = np.where(count, low, 0.0), np.where(count, high, 0.0)
+    beyond = (high - low) / (count + 1)
+    flat[row], flat[top + 1] = low - beyond, high + beyond
+    place = places * (count + 1)
+    below = np.minimum(place.astype(np.intp), count)
+    place -= below
+    below += row
+    start = flat.take(below)
+    below += 1
+    ladder: Floats = flat.take(below)
+    ladder -= start
+    ladder *= place
+    ladder += start
+    return ladder

@@ -1,0 +1,337 @@
+"""The block forecaster's parts, held against slow and plain versions of themselves."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+
+from ml.forecasting import BlockForecaster, create
+from ml.forecasting.bands import RUNGS
+from ml.forecasting.filters import ORIGINS, WINDOW, bank_of, member_names
+from ml.forecasting.ladder import Ladder
+from ml.forecasting.past import AT_ONCE, Past, Tail
+from ml.forecasting.protocol import seasons_of
+from ml.forecasting.ranking import Ranking
+
+HOUR = 3_600_000
+DAYS = [50 + 20 * math.sin(place * math.pi / 12) + place % 5 for place in range(900)]
+
+
+def taught(values, horizon=12, step=HOUR):
+    it = create(step, horizon)
+    for place, value in enumerate(values):
+        it.learn(value, place * step)
+    return it
+
+
+# -- what members say, one value at a time -------------------------------------------------------------
+
+
+class Plain:
+    """Each member by its definition, from the values up to an origin."""
+
+    def __init__(self, values, lags):
+        self.values, self.lags = values, lags
+        self.usual = []
+        for place, value in enumerate(values):
+            before = self.usual[place - lags[0]] if place >= lags[0] else value
+            self.usual.append(before + 0.5 * (value - before))
+
+    def ago(self, row, place, origin):
+        """What row ``row`` says of a place, known at an origin: the last season that was over."""
+        lag = self.lags[row - 1]
+        while place >= origin:
+            place -= lag
+        return (self.usual if row == 1 else self.values)[place]
+
+    def member(self, name, origin, ahead):
+        if name == "line":
+            x = np.arange(-WINDOW + 1, 1)
+            slope, level = np.polyfit(x, self.values[origin - WINDOW : origin], 1)
+            return level + slope * ahead
+        row, _, filtered = name.partition("+")
+        if row not in {"season", "week"}:
+            row, filtered = "", row
+        number = ("", "season", "week").index(row)
+        place = origin + ahead - 1
+        base = self.ago(number, place, origin) if number else 0.0
+        if filtered == "median":
+            return sorted(self.values[max(0, origin - 255) : origin])[min(origin, 255) // 2]
+        if not filtered:
+            return base
+        off = []
+        for i in range(origin - WINDOW, origin):
+            lag = self.lags[number - 1] if number else 0
+            ago = (self.usual if number == 1 else self.values)[i - lag] if number else 0.0
+            off.append(self.values[i] - ago)
+        if filtered == "last":
+            return base + off[-1]
+        rate = {"fast_level": 0.3, "slow_level": 0.03}[filtered]
+        weights = [(1 - rate) ** age for age in range(WINDOW)][::-1]
+        return base + np.average(off, weights=weights)
+
+
+@pytest.mark.parametrize("horizon", [12, 48])
+def test_a_block_holds_against_what_came_what_each_member_said_before_it_came(horizon):
+    """With horizons beyond a day too, where the day before is not over at the origin."""
+    it = taught(DAYS, horizon)
+    bank, first = it._bank, it._first - it._bank.block
+    ahead = bank.ahead[it._blocks % len(bank.ahead)]
+    targets = (bank.origins + (first - 1))[:, None] + ahead
+    errors = it._errors(first, targets, ahead)
+    plain, middle = Plain(DAYS, bank.lags), first + int(bank.origins[ORIGINS // 2])
+
+    assert errors.shape == (ORIGINS, len(member_names()), len(bank.nodes))
+    for number, name in enumerate(member_names()):
+        for place, origin in enumerate(first + bank.origins):
+            for band, h in enumerate(ahead[place].tolist()):
+                said = plain.member(name, middle if name == "median" else int(origin), h)
+                assert errors[place, number, band] == pytest.approx(
+                    DAYS[origin + h - 1] - said, abs=1e-6
+                ), (name, origin, h)
+
+
+@pytest.mark.parametrize("horizon", [12, 48])
+def test_points_are_the_weighted_mean_of_what_members_say_and_the_median_of_its_errors(horizon):
+    it = taught(DAYS, horizon)
+    bank, issue = it._bank, it._issues[-1]
+    plain = Plain(DAYS, bank.lags)
+    offset = issue.quantiles[:, RUNGS.index(0.5)] @ bank.spread
+    for slot in (1, 2, 5, horizon):
+        weights = issue.weights[:, bank.band[slot - 1]]
+        said = sum(
+            weight * plain.member(name, len(DAYS), slot)
+            for name, weight in zip(member_names(), weights, strict=True)
+        )
+        assert it.forecast().points[slot - 1] == pytest.approx(said + offset[slot - 1], abs=1e-6)
+
+
+def test_the_member_believed_is_the_one_that_made_the_series():
+    draw = random.Random(1)
+    line = [3.0 * place + draw.gauss(0, 1) for place in range(400)]
+    walk = np.cumsum([draw.gauss(0, 1) for _ in range(400)]).tolist()
+    weeks = [float((place // 24) % 7 * 10 + place % 24) for place in range(24 * 7 * 6)]
+    bursts = [100.0 if draw.random() < 0.05 else 1.0 for _ in range(800)]
+
+    assert taught(line, step=10_000).forecast().member == "line"
+    assert taught(walk, step=10_000).forecast().member in {"last", "fast_level"}
+    assert taught(weeks).forecast().member.startswith("week")
+    assert taught(bursts).forecast().member == "median"
+
+
+def test_asking_changes_nothing():
+    asked, quiet = create(HOUR, 12), create(HOUR, 12)
+    for place, value in enumerate(DAYS):
+        asked.learn(value, place * HOUR)
+        asked.forecast()
+        quiet.learn(value, place * HOUR)
+
+    assert asked.dump() == quiet.dump()
+
+
+def test_nothing_is_concluded_from_slots_that_were_filled():
+    """A quarter of the slots is missing; were their own forecasts counted, intervals would be narrow."""
+    draw = random.Random(6)
+    values = [draw.gauss(0, 1) for _ in range(1_500)]
+    whole, holed = taught(values), create(HOUR, 12)
+    for place, value in enumerate(values):
+        if place % 16 < 12:
+            holed.learn(value, place * HOUR)
+
+    def width(it):
+        low, high = it.forecast().intervals[0.9]
+        return float(np.mean(np.subtract(high, low)))
+
+    assert holed.filled == pytest.approx(375, abs=16)
+    assert width(holed) == pytest.approx(width(whole), rel=0.2)
+
+
+def test_it_follows_a_whole_number_and_a_numpy_one_alike():
+    it = create(HOUR, 12)
+    for place in range(200):
+        it.learn([1, np.float64(2.0), np.float32(3.0), 4.0][place % 4], place * HOUR)
+
+    assert BlockForecaster.load(it.dump()).forecast() == it.forecast()
+
+
+def test_states_that_contradict_themselves_are_refused():
+    it = taught(DAYS)
+    state = it._dump()
+    early = create(HOUR, 12)
+    with pytest.raises(ValueError, match="blocks leave open"):
+        early._restore([state[0] - 2, *state[1:]])
+
+
+# -- horizons and origins ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("horizon", [1, 7, 12, 48, 500])
+def test_origins_come_at_every_phase_of_any_period_up_to_the_horizon(horizon):
+    bank = bank_of(horizon, seasons_of(HOUR))
+    at = [block * bank.block + int(o) for block in range(bank.block) for o in bank.origins]
+
+    assert bank.block >= horizon
+    assert len(set(bank.origins.tolist())) == ORIGINS
+    for period in range(2, min(horizon, 30) + 1):
+        assert {place % period for place in at} == set(range(period))
+
+
+@pytest.mark.parametrize("horizon", [1, 12, 48, 500])
+def test_every_horizon_of_a_band_is_looked_at(horizon):
+    bank = bank_of(horizon, seasons_of(HOUR))
+
+    assert set(bank.ahead.ravel().tolist()) == set(range(1, horizon + 1))
+    assert (bank.band[bank.ahead - 1] == np.arange(len(bank.nodes))).all()
+
+
+# -- the past --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept", [10, 300])
+def test_a_tail_holds_the_last_values_however_they_come(kept):
+    tail, given, draw = Tail(kept), [], random.Random(3)
+    while len(given) < 3_000:
+        some = [draw.random() for _ in range(draw.randint(0, AT_ONCE))]
+        tail.extend(np.array(some))
+        given += some
+        start = max(len(given) - kept, 0)
+        assert tail.part(start, tail.end).tolist() == given[start:]
+        if given:
+            numbers = np.array([[start, len(given) - 1]])
+            assert tail.take(numbers).tolist() == [[given[start], given[-1]]]
+
+
+def test_the_past_does_not_depend_on_when_it_is_put_there():
+    whole, bits = Past((24, 168), 100, 48), Past((24, 168), 100, 48)
+    whole.extend(np.array(DAYS))
+    for place in range(0, len(DAYS), 7):
+        bits.extend(np.array(DAYS[place : place + 7]))
+
+    assert whole.dump() == bits.dump()
+
+
+def test_what_a_season_says_is_known_at_the_origin():
+    """Numbers stand for themselves, so what comes back is whose value was taken."""
+    past = Past((24, 168), 200, 400)
+    past.extend(np.arange(600.0))
+    ahead = np.arange(1, 101)
+    taken = past.ago(2, 499 + ahead, ahead)
+
+    assert (taken < 500).all()
+    assert ((499 + ahead - taken) % 168 == 0).all()
+    assert (499 + ahead - taken <= 168 * np.ceil(ahead / 168)).all()
+
+
+def test_before_the_first_value_stands_the_first_and_no_season():
+    past = Past((24,), 100, 12)
+    past.extend(np.array(DAYS[:30]))
+    rows = past.rows(-10, 30, 2)
+
+    assert rows[0].tolist() == [DAYS[0]] * 10 + DAYS[:30]
+    assert not rows[1, :34].any()
+    assert rows[1, 34:] == pytest.approx(np.subtract(DAYS[24:30], DAYS[:6]))
+
+
+# -- ranking ---------------------------------------------------------------------------------------------
+
+
+def errors(*members):
+    """(origins, members, bands): each member is off by as much, two bands."""
+    return np.tile(np.array(members, dtype=float)[None, :, None], (ORIGINS, 1, 2))
+
+
+def test_the_best_is_believed_and_those_alike_share():
+    ranking = Ranking(2, 2)
+    assert ranking.weights()[:, 0].tolist() == [0, 0, 1, 0, 0]
+    ranking.learn(errors(2.0, 1.0, -1.0), None)
+
+    assert ranking.weights()[:, 0] == pytest.approx([2**-12 / 2, 0.5, 0.5], abs=1e-4)
+
+
+def test_who_is_never_off_has_all_the_weight_and_tiny_errors_are_told_apart():
+    ranking = Ranking(2, 2)
+    ranking.learn(errors(0.0, 1e-300), None)
+    assert ranking.weights()[:, 1] == pytest.approx([1.0, 0.0], abs=1e-200)
+    ranking = Ranking(2, 2)
+    ranking.learn(errors(4e-300, 1e-300), None)
+    assert ranking.weights()[:, 1] == pytest.approx([0.0, 1.0], abs=1e-6)
+
+
+def test_a_member_that_joins_is_judged_by_its_own_errors():
+    ranking = Ranking(2, 2)
+    for _ in range(30):
+        ranking.learn(errors(5.0, 4.0), None)
+    ranking.learn(errors(5.0, 4.0, 1.0), None)
+
+    assert ranking.weights()[2, 0] > 0.99
+
+
+def test_what_is_not_known_ranks_nobody():
+    ranking, known = Ranking(2, 2), np.ones((ORIGINS, 2), dtype=bool)
+    ranking.learn(errors(1.0, 2.0), None)
+    before = ranking.weights()
+    known[:, 1] = False
+    ranking.learn(errors(9.0, 1.0), known)
+
+    assert ranking.weights()[:, 1].tolist() == before[:, 1].tolist()
+    assert ranking.weights()[1, 0] > before[1, 0]
+
+
+# -- intervals -------------------------------------------------------------------------------------------
+
+
+def test_intervals_are_narrow_again_once_a_run_of_misses_is_over():
+    draw, ladder, widths = np.random.default_rng(4), Ladder(np.ones(1)), []
+    for block in range(130):
+        issued = ladder.quantiles()
+        widths.append(float(issued[0, -2] - issued[0, 1]))
+        off = (
+            draw.normal(size=(ORIGINS, 1)) if not 57 <= block < 66 else np.full((ORIGINS, 1), 50.0)
+        )
+        ladder.learn(off, issued, None)
+
+    assert widths[56] < 6
+    assert widths[67] > 20
+    assert max(widths[95:]) < 1.5 * max(widths[40:56])
+
+
+def test_first_errors_are_soon_forgotten():
+    draw, ladder, widths = np.random.default_rng(5), Ladder(np.ones(1)), []
+    for block in range(18):
+        issued = ladder.quantiles()
+        widths.append(float(issued[0, -2] - issued[0, 1]))
+        ladder.learn(draw.normal(size=(ORIGINS, 1)) * (50 if block < 4 else 1), issued, None)
+
+    assert widths[4] > 50
+    assert max(widths[9:]) < 10
+
+
+def test_the_middle_stays_the_median_of_what_is_remembered():
+    ladder = Ladder(np.ones(1))
+    given = [float(i % 7) for i in range(301)] + [9.0] * 28
+    for start in range(0, len(given), ORIGINS):
+        ladder.learn(np.array(given[start : start + ORIGINS])[:, None], ladder.quantiles(), None)
+
+    kept = given[-(len(given) // 2) :]
+    assert ladder.quantiles()[0, RUNGS.index(0.5)] == pytest.approx(np.median(kept), abs=0.01)
+
+
+def test_errors_that_are_not_known_count_as_if_they_had_never_been():
+    """Band 0 has seen every other error of band 1, and nothing else."""
+    draw = np.random.default_rng(9)
+    mixed, alone = Ladder(np.ones(2)), Ladder(np.ones(1))
+    for _ in range(8):
+        off = draw.normal(size=(ORIGINS, 2))
+        known = np.ones((ORIGINS, 2), dtype=bool)
+        known[:, 0] = np.arange(ORIGINS) % 2 == 0
+        mixed.learn(off, mixed.quantiles(), known)
+        alone.learn(off[:, 1:], alone.quantiles(), None)
+    ladder = mixed.quantiles()
+
+    assert ladder[1].tolist() == alone.quantiles()[0].tolist()
+    assert np.isfinite(ladder).all()
+    assert (np.diff(ladder, axis=1) >= 0).all()
+    nothing = Ladder(np.ones(1))
+    nothing.learn(np.ones((ORIGINS, 1)), nothing.quantiles(), np.zeros((ORIGINS, 1), dtype=bool))
+    assert not nothing.quantiles().any()
