@@ -19,10 +19,20 @@ from typing import Any
 
 import numpy as np
 
-from bench.forecast.rolling import LEVEL, Intervals, Kind, Rolled, Task, online, roll, task_of
+from bench.forecast.rolling import (
+    KINDS,
+    LEARNERS,
+    LEVEL,
+    OURS,
+    Intervals,
+    Rolled,
+    Task,
+    online,
+    roll,
+    task_of,
+)  # fmt: skip
 from bench.forecast.series import SEED, Regular, all_series
 from bench.machine import about
-from ml.forecasting import DEFAULT, create
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -33,8 +43,7 @@ KNOWN = 1e-6
 PASSES = 3
 """Passes of which the middle one's CPU counts: a pass takes about a millisecond."""
 
-ERRORS = ("mase", "learners_mase", "autoets_mase")
-CPU = ("cpu", "learners_cpu", "autoets_cpu")
+AUTOETS = "AutoETS"
 
 VENV = ROOT / ".cache" / "forecast-venv"
 UV = ROOT / ".venv" / "bin" / "uv"
@@ -64,9 +73,9 @@ def _plain(rolled: Rolled) -> dict[str, Any]:
     """The figures of a series, for JSON."""
     kinds = {
         kind: {**each._asdict(), "intervals": each.intervals._asdict()}
-        for kind, each in (("ours", rolled.ours), ("learners", rolled.learners))
+        for kind, each in rolled.kinds.items()
     }
-    return {**rolled._asdict(), **kinds, "plain": rolled.plain._asdict()}
+    return {**rolled._asdict(), "kinds": kinds, "plain": rolled.plain._asdict()}
 
 
 def compared(series: Sequence[Regular]) -> list[Regular]:
@@ -104,20 +113,20 @@ def renew(tasks: Sequence[Task]) -> None:
 
 
 def versus(series: Sequence[Regular]) -> list[dict[str, Any]]:
-    """Mean absolute error and CPU seconds of both, for series that the baseline has."""
+    """Mean absolute scaled error and CPU seconds of each, for series that the baseline has."""
     kept = json.loads(BASELINE.read_text(encoding="utf-8"))["series"] if BASELINE.exists() else {}
     rows = []
     for each in series:
         if (theirs := kept.get(each.name)) is None:
             continue
         task, scale = task_of(each), float(np.abs(np.diff(each.filled)).mean())
-        passes = [online(each, task, create(each.step_ms, each.horizon)) for _ in range(PASSES)]
-        slow = online(each, task, create(each.step_ms, each.horizon, DEFAULT))
-        rows.append({
-            "name": each.name, "mase": passes[0][0] / scale, "autoets_mase": theirs["mae"] / scale,
-            "cpu": sorted(cpu for _, cpu in passes)[PASSES // 2], "autoets_cpu": theirs["cpu"],
-            "fits": theirs["fits"], "learners_mase": slow[0] / scale, "learners_cpu": slow[1],
-        })  # fmt: skip
+        row = {"name": each.name, "fits": theirs["fits"], "mase": {}, "cpu": {}}
+        for kind, make in KINDS.items():
+            passes = [online(each, task, make(each.step_ms, each.horizon)) for _ in range(PASSES)]
+            row["mase"][kind] = passes[0][0] / scale
+            row["cpu"][kind] = sorted(cpu for _, cpu in passes)[PASSES // 2]
+        row["mase"][AUTOETS], row["cpu"][AUTOETS] = theirs["mae"] / scale, theirs["cpu"]
+        rows.append(row)
     return rows
 
 
@@ -132,12 +141,16 @@ def table(rolled: Sequence[Rolled]) -> list[str]:
     ]
     for r in rolled:
         best = min(r.alone, key=lambda name: r.alone[name])
-        season = r.alone.get("day", r.alone["last"])
-        each = (r.ours.intervals, r.learners.intervals, r.plain)
+        season, ours, learners = (
+            r.alone.get("day", r.alone["last"]),
+            r.kinds[OURS],
+            r.kinds[LEARNERS],
+        )
+        each = (ours.intervals, learners.intervals, r.plain)
         covers = " | ".join(f"{100 * one.coverage:.1f} %" for one in each)
         scores = " | ".join(f"{one.score:.1f}" for one in each)
         lines.append(
-            f"| {r.name} | {r.ours.mase:.2f} | {r.learners.mase:.2f} | {r.alone[best]:.2f} ({best}) | "
+            f"| {r.name} | {ours.mase:.2f} | {learners.mase:.2f} | {r.alone[best]:.2f} ({best}) | "
             f"{season:.2f} | {r.alone['last']:.2f} | {covers} | {scores} |"
         )
     return lines + summary(rolled)
@@ -145,91 +158,85 @@ def table(rolled: Sequence[Rolled]) -> list[str]:
 
 def summary(rolled: Sequence[Rolled]) -> list[str]:
     """What the targets ask for: means, the best fixed member, coverage, worst cases, cost."""
-    said = [r for r in rolled if np.isfinite(r.ours.mase)]
+    said = [r for r in rolled if np.isfinite(r.kinds[OURS].mase)]
     fixed = {
         name: float(np.mean([r.alone.get(name, r.alone["last"]) for r in said]))
         for name in {name for r in said for name in r.alone}
     }
     best = min(fixed, key=lambda name: fixed[name])
-    unsure = [r for r in said if min(r.alone.values()) > KNOWN and r.ours.intervals.coverage < 1]
-    behind = max(unsure, key=lambda r: r.ours.mase / min(r.alone.values()))
-    ends = [r.ours.intervals.coverage for r in unsure]
+    unsure = [
+        r for r in said if min(r.alone.values()) > KNOWN and r.kinds[OURS].intervals.coverage < 1
+    ]
+    behind = max(unsure, key=lambda r: r.kinds[OURS].mase / min(r.alone.values()))
     return [
         "",
         (
-            f"Mean MASE of {len(said)} series {np.mean([r.ours.mase for r in said]):.3f}; River's members "
-            f"{np.mean([r.learners.mase for r in said]):.3f}, the best of them alone {fixed[best]:.3f} "
-            f"({best}); last value {fixed['last']:.3f}; seasonal naive "
-            f"{fixed.get('day', fixed['last']):.3f}."
+            f"Mean MASE of {len(said)} series: the best member alone {fixed[best]:.3f} ({best}); last "
+            f"value {fixed['last']:.3f}; seasonal naive {fixed.get('day', fixed['last']):.3f}. "
+            f"Furthest behind the best member, of the {len(unsure)} that are not exactly known: "
+            f"{behind.name}, {behind.kinds[OURS].mase:.2f} to {min(behind.alone.values()):.2f}."
         ),
+        "",
         (
-            f"Furthest behind the best member, of those that are not exactly known: {behind.name}, "
-            f"{behind.ours.mase:.2f} to {min(behind.alone.values()):.2f}."
+            "| | mean MASE | 90 % cover: mean | within 88 to 92 % | not exactly known | "
+            "interval score to plain's | the worst | µs to learn | µs to forecast | bytes |"
         ),
-        (
-            f"{_covered('90 % intervals', [r.ours.intervals for r in rolled])}; of the {len(unsure)} "
-            f"that are not exactly known {100 * min(ends):.1f} to {100 * max(ends):.1f} %. "
-            f"{_covered('With members of River', [r.learners.intervals for r in rolled])}. "
-            f"{_covered('Plain ones', [r.plain for r in rolled])}."
-        ),
-        (
-            f"Interval score of these {len(unsure)}: {_scored(unsure, 'ours')}. River's members: "
-            f"{_scored(unsure, 'learners')}."
-        ),
-        (
-            f"Mean cost: {_cost([r.ours for r in rolled])}. River's members: "
-            f"{_cost([r.learners for r in rolled])}."
-        ),
+        "|---|---|---|---|---|---|---|---|---|---|",
+        *(_kind_row(kind, rolled, said, unsure) for kind in KINDS),
+        _plain_row(rolled, unsure),
     ]
 
 
-def _scored(rolled: Sequence[Rolled], kind: str) -> str:
-    ratios = {r.name: getattr(r, kind).intervals.score / r.plain.score for r in rolled}
+def _kind_row(
+    kind: str, rolled: Sequence[Rolled], said: Sequence[Rolled], unsure: Sequence[Rolled]
+) -> str:
+    kinds = [r.kinds[kind] for r in rolled]
+    ratios = {r.name: r.kinds[kind].intervals.score / r.plain.score for r in unsure}
     worst = max(ratios, key=lambda name: ratios[name])
     mean = float(np.exp(np.mean(np.log(list(ratios.values())))))
     return (
-        f"better than plain on {sum(ratio < 1 for ratio in ratios.values())}, {mean:.2f} times plain's "
-        f"in the geometric mean; the worst is {worst} with {ratios[worst]:.2f} times"
+        f"| {kind} | {np.mean([r.kinds[kind].mase for r in said]):.3f} | "
+        f"{_covered([k.intervals for k in kinds], [r.kinds[kind].intervals for r in unsure])} | "
+        f"{mean:.2f}, better on {sum(ratio < 1 for ratio in ratios.values())} | "
+        f"{ratios[worst]:.2f} ({worst}) | {np.mean([k.learn_us for k in kinds]):.1f} | "
+        f"{np.mean([k.forecast_us for k in kinds]):.0f} | {max(k.state_bytes for k in kinds):,} |"
     )
 
 
-def _cost(kinds: Sequence[Kind]) -> str:
-    return (
-        f"{np.mean([k.learn_us for k in kinds]):.1f} µs to learn a value, "
-        f"{np.mean([k.forecast_us for k in kinds]):.0f} µs to forecast, "
-        f"{max(k.state_bytes for k in kinds):,} bytes of state at most"
-    )
+def _plain_row(rolled: Sequence[Rolled], unsure: Sequence[Rolled]) -> str:
+    covered = _covered([r.plain for r in rolled], [r.plain for r in unsure])
+    return f"| plain | | {covered} | 1 | | | | |"
 
 
-def _covered(what: str, each: Sequence[Intervals]) -> str:
-    mean = float(np.mean([i.coverage for i in each]))
+def _covered(each: Sequence[Intervals], unsure: Sequence[Intervals]) -> str:
+    """Cells: the mean, how many are within 88 to 92 %, least and most of those not exactly known."""
+    ends = [i.coverage for i in unsure]
     kept = sum(0.88 <= i.coverage <= 0.92 for i in each)
-    return f"{what} cover {100 * mean:.1f} % in the mean, 88 to 92 % on {kept} of {len(each)}"
+    return (
+        f"{100 * np.mean([i.coverage for i in each]):.1f} % | {kept} of {len(each)} | "
+        f"{100 * min(ends):.1f} to {100 * max(ends):.1f} %"
+    )
 
 
 def versus_table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """A row a series, then means and sums."""
     if not rows:
         return ["No AutoETS figures; --renew-baseline makes them."]
+    names = [*KINDS, AUTOETS]
     lines = [
-        "| last 500 points | MASE | River's members | AutoETS | CPU ms | River's members | AutoETS | fits |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| last 500 points: MASE, CPU ms | {' | '.join(names)} | fits |",
+        "|---" * (len(names) + 2) + "|",
     ]
-    lines += [
-        f"| {r['name']} | {r['mase']:.2f} | {r['learners_mase']:.2f} | {r['autoets_mase']:.2f} | "
-        f"{1e3 * r['cpu']:.2f} | {1e3 * r['learners_cpu']:.0f} | {1e3 * r['autoets_cpu']:.0f} | "
-        f"{r['fits']} |"
-        for r in rows
-    ]
-    errors = [f"{np.mean([r[key] for r in rows]):.3f}" for key in ERRORS]
-    cpu = [sum(r[key] for r in rows) for key in CPU]
-    shares = " | ".join(f"1/{cpu[-1] / each:.0f} of AutoETS'" for each in cpu[:-1])
-    return [
-        *lines,
-        f"| mean | {' | '.join(errors)} | | | | |",
-        f"| sum | | | | {' | '.join(f'{1e3 * each:.1f}' for each in cpu)} | |",
-        f"| share | | | | {shares} | | |",
-    ]
+    for r in rows:
+        cells = (f"{r['mase'][name]:.2f}, {1e3 * r['cpu'][name]:.1f}" for name in names)
+        lines.append(f"| {r['name']} | {' | '.join(cells)} | {r['fits']} |")
+    cpu = {name: sum(r["cpu"][name] for r in rows) for name in names}
+    mean = {name: float(np.mean([r["mase"][name] for r in rows])) for name in names}
+    total = (
+        f"{mean[name]:.3f}, {1e3 * cpu[name]:.1f}: 1/{cpu[AUTOETS] / cpu[name]:.0f}"
+        for name in names
+    )
+    return [*lines, f"| mean MASE, sum of CPU | {' | '.join(total)} | |"]
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 from bisect import bisect_right
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +32,14 @@ LAST = 500
 
 Floats = NDArray[np.float64]
 
+OURS, THRIFTY, LEARNERS = "blocks", "blocks, pace 4", "River's members"
+KINDS: dict[str, Callable[[int, int], Forecaster]] = {
+    OURS: create,
+    THRIFTY: partial(create, pace=4),
+    LEARNERS: partial(create, members=DEFAULT),
+}
+"""The forecaster that ships, the same at its slowest pace, and the one of members that learn."""
+
 
 class Intervals(NamedTuple):
     """How 90 % intervals did over all origins and horizons of a series; see :class:`Rolled`."""
@@ -52,8 +62,7 @@ class Kind(NamedTuple):
 class Rolled(NamedTuple):
     """Of one series; errors in mean absolute scaled errors (MASE, Hyndman and Koehler 2006).
 
-    ``ours`` is the forecaster that ships, ``learners`` the one of River's members; ``alone`` member -> MASE
-    by itself. Intervals: the share of values in the 90 % interval, its mean width and its mean interval
+    ``kinds`` by :data:`KINDS`; ``alone`` member -> MASE by itself. Intervals: the share of values in the 90 % interval, its mean width and its mean interval
     score (Gneiting and Raftery 2007: width, and 20 times what a value lies outside), scaled like the
     errors; of ``plain`` those of :func:`conformal`.
     """
@@ -61,8 +70,7 @@ class Rolled(NamedTuple):
     name: str
     points: int
     origins: int
-    ours: Kind
-    learners: Kind
+    kinds: dict[str, Kind]
     alone: dict[str, float]
     plain: Intervals
 
@@ -93,6 +101,10 @@ class _Asked:
         self.ends.append((low, high, coming))
         return True
 
+    def forget(self) -> None:
+        """Nothing has been asked yet."""
+        self.asking, self.off, self.ends = 0.0, [], []
+
     def kind(self, points: int, scale: float) -> Kind:
         return Kind(
             float(np.nanmean(np.concatenate(self.off)) / scale), judged(self.ends, scale),
@@ -105,8 +117,7 @@ def roll(series: Regular) -> Rolled:
     """Forecasts from every 25th (or fifth) slot after the first quarter, as far as the series goes."""
     values, horizon = series.values, series.horizon
     scale = float(np.nanmean(np.abs(np.diff(series.filled)))) or math.nan
-    ours = _Asked(create(series.step_ms, horizon))
-    learners = _Asked(create(series.step_ms, horizon, DEFAULT))
+    asked = {kind: _Asked(make(series.step_ms, horizon)) for kind, make in KINDS.items()}
     alone = members.create(DEFAULT, seasons_of(series.step_ms))
     singly: dict[str, list[Floats]] = {name: [] for name in alone}
     plain: list[tuple[Floats, Floats, Floats]] = []
@@ -114,8 +125,8 @@ def roll(series: Regular) -> Rolled:
     for place, (value, known) in enumerate(zip(values, series.filled, strict=True)):
         at = series.start + place * series.step_ms
         if not math.isnan(value):
-            ours.learn(value, at)
-            learners.learn(value, at)
+            for each in asked.values():
+                each.learn(value, at)
         for member in alone.values():
             member.learn(known, at)
         if place % every or place < WARM * len(values) or place + 1 == len(values):
@@ -123,24 +134,23 @@ def roll(series: Regular) -> Rolled:
         if math.isnan(value):
             continue
         coming = values[place + 1 : place + 1 + horizon]
-        # All are asked from the same origins: the first at which both know enough.
-        if not (learners.ask(coming) and ours.ask(coming)):
-            learners.off, learners.ends, learners.asking = [], [], 0.0
+        if not all(each.ask(coming) for each in asked.values()):
+            for each in asked.values():  # all are asked from the same origins
+                each.forget()
             continue
         plain.append((*conformal(series.filled[: place + 1], len(coming)), coming))
         for name, path in paths(alone, horizon).items():
             singly[name].append(np.abs(path[: len(coming)] - coming))
     mase = {name: float(np.nanmean(np.concatenate(each)) / scale) for name, each in singly.items()}
-    quick = ours.kind(len(values), scale)._replace(learn_us=cost(series))
-    return Rolled(
-        series.name, len(values), len(plain), quick, learners.kind(len(values), scale), mase,
-        judged(plain, scale),
-    )  # fmt: skip
+    kinds = {kind: each.kind(len(values), scale) for kind, each in asked.items()}
+    for kind in (OURS, THRIFTY):
+        kinds[kind] = kinds[kind]._replace(learn_us=cost(series, kind))
+    return Rolled(series.name, len(values), len(plain), kinds, mase, judged(plain, scale))
 
 
-def cost(series: Regular) -> float:
-    """CPU µs a value of learning the whole series, blocks and all: less than a clock's own call."""
-    forecaster = create(series.step_ms, series.horizon)
+def cost(series: Regular, kind: str) -> float:
+    """CPU µs a value of learning the whole series, blocks and all: a value takes less than a clock."""
+    forecaster = KINDS[kind](series.step_ms, series.horizon)
     points = _points(series)
     began = time.process_time()
     for value, at in points:

@@ -18,17 +18,21 @@ __all__ = [
 
 
 def create(
-    step_ms: int, horizon: int = HORIZON, members: tuple[str, ...] | None = None
+    step_ms: int,
+    horizon: int = HORIZON,
+    members: tuple[str, ...] | None = None,
+    pace: int = 1,
 ) -> Forecaster:
     """A new forecaster for slots of ``step_ms``, up to ``horizon`` of them ahead.
 
-    The one that ships, unless members that learn value by value (:func:`names`) are asked for.
+    The one that ships, at this :class:`pace <BlockForecaster>`, unless members that learn value by value
+    (:func:`names`) are asked for.
 
     Raises:
-        ConfigurationError: a step, horizon or member that there is not.
+        ConfigurationError: a step, horizon, pace or member that there is not.
     """
     if members is None:
-        return BlockForecaster(step_ms, horizon)
+        return BlockForecaster(step_ms, horizon, pace)
     return MemberForecaster(step_ms, horizon, members)
 
 

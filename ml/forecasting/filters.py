@@ -29,6 +29,9 @@ MEDIAN_OF = 255
 ORIGINS = 7
 """Origins in a block, evenly spread, from which each member's forecasts are held against what came."""
 
+PACES = (1, 2, 4)
+"""Blocks that can be learned at once."""
+
 _FAST, _SLOW = 0.3, 0.03
 _TURNS = 64
 """Blocks after which the order in which horizons are looked at comes again."""
@@ -52,13 +55,13 @@ def member_names() -> list[str]:
 
 
 class Bank(NamedTuple):
-    """Filters and horizons for one horizon and spacing; O origins in a block, n bands, H slots.
+    """Filters and horizons for one horizon and spacing; O origins, n bands, H slots.
 
     ``block`` slots from one block's first origin to the next one's, a prime of at least H: origins
-    come at every phase of any shorter period. ``origins`` (O) counted from the first; ``taps``
-    (W + origins[-1], 5 O) and ``now`` (W, 5): what filters give at each origin of a block, and at
-    the end: last, fast, slow, level and slope of the line. ``ahead`` (turns, O, n): the horizon of
-    each band that is looked at. ``nodes`` (n) last horizons of the bands, ``band`` (H) each slot's
+    come at every phase of any shorter period. ``origins`` (O) of the blocks that are learned at once,
+    counted from the first; ``taps`` (W + origins[-1], 5 O) and ``now`` (W, 5): what filters give at each
+    of them, and at the end: last, fast, slow, level and slope of the line. ``ahead`` (turns, O, n): the
+    horizon of each band that is looked at. ``nodes`` (n) last horizons of the bands, ``band`` (H) each slot's
     band, ``spread`` (n, H): from a value a band to one a slot. ``slots`` (H): 1 to H. ``lags``: the
     seasons of rows 1 and 2 in slots, or fewer.
     """
@@ -76,17 +79,17 @@ class Bank(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def bank_of(horizon: int, seasons: Seasons) -> Bank:
-    """The filters for a horizon of so many slots; made once, and never written to."""
+def bank_of(horizon: int, seasons: Seasons, pace: int = 1) -> Bank:
+    """The filters for a horizon of so many slots and ``pace`` blocks at once; made once, never written to."""
     block = _prime(horizon)
-    origins = np.arange(ORIGINS, dtype=np.int64) * block // ORIGINS
+    origins = np.arange(pace * ORIGINS, dtype=np.int64) * block // ORIGINS
     now = _filters()
-    taps = np.zeros((WINDOW + int(origins[-1]), 5, ORIGINS))
+    taps = np.zeros((WINDOW + int(origins[-1]), 5, len(origins)))
     for place, origin in enumerate(origins.tolist()):
         taps[origin : origin + WINDOW, :, place] = now
     nodes = nodes_of(horizon)
     first = np.append(0, nodes[:-1]) + 1
-    number = np.arange(_TURNS * ORIGINS).reshape(_TURNS, ORIGINS, 1)
+    number = np.arange(_TURNS * ORIGINS).reshape(-1, len(origins), 1)
     turn = (number * SILVER + np.arange(len(nodes)) * GOLDEN) % 1.0
     ahead = first + (turn * (nodes - first + 1)).astype(np.int64)
     slots = np.arange(1, horizon + 1)

@@ -51,12 +51,15 @@ class Ladder:
         self._errors = np.full((bands, _KEPT), np.nan)
 
     def learn(self, off: Floats, issued: Floats, known: NDArray[np.bool_] | None) -> None:
-        """Take in a block's errors (:data:`ORIGINS`, bands) and what was issued for them (bands, rungs)."""
+        """Take in errors (origins, bands) and what was issued for them (bands, rungs).
+
+        Origins are those of 1, 2 or 4 blocks; of several, from a multiple of as many on.
+        """
         held = np.empty((*off.shape, len(RUNGS)), dtype=np.bool_)
         each = off[:, :, None]
         np.less(each, issued[:, :_MIDDLE], out=held[:, :, :_MIDDLE])
         np.less_equal(each, issued[:, _MIDDLE:], out=held[:, :, _MIDDLE:])
-        count: Any = ORIGINS
+        count: Any = len(off)
         if known is not None:
             self._unknown_at = self.seen
             off = np.where(known, off, np.nan)
@@ -70,8 +73,8 @@ class Ladder:
             move += self._places
             np.minimum(np.maximum(move, _LOWEST, out=move), _HIGHEST, out=self._places)
         place = self.seen % _KEPT
-        self._errors[:, place : place + ORIGINS] = off.T
-        self.seen += ORIGINS
+        self._errors[:, place : place + len(off)] = off.T
+        self.seen += len(off)
 
     def quantiles(self) -> Floats:
         """(bands, rungs), rising: how far above its point a value will be. Nought before any error."""

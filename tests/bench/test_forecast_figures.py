@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.forecast.__main__ import compared, summary, table
-from bench.forecast.rolling import Intervals, conformal, judged, online, roll, task_of
+from bench.forecast.rolling import OURS, Intervals, conformal, judged, online, roll, task_of
 from bench.forecast.series import Regular, on_grid
 from ml.forecasting import create
 
@@ -37,18 +37,21 @@ def test_origins_are_every_48_slots_of_the_last_500():
 def test_a_season_is_forecast_better_than_by_the_last_value():
     rolled = roll(daily(500))
 
-    assert rolled.ours.mase < 0.6 * rolled.alone["last"]
-    assert 0.8 < rolled.ours.intervals.coverage < 1
-    assert rolled.ours.intervals.score < 0.7 * rolled.plain.score
+    assert rolled.kinds[OURS].mase < 0.6 * rolled.alone["last"]
+    assert 0.8 < rolled.kinds[OURS].intervals.coverage < 1
+    assert rolled.kinds[OURS].intervals.score < 0.7 * rolled.plain.score
     assert any("daily" in line for line in table([rolled]))
-    assert "88 to 92 %" in "\n".join(summary([rolled]))
+    assert "within 88 to 92 %" in "\n".join(summary([rolled]))
 
 
 def test_the_worst_is_none_that_is_known_exactly():
     rolled = roll(daily(500))
     exact = rolled._replace(
         name="exact",
-        ours=rolled.ours._replace(mase=1e-9, intervals=Intervals(1.0, 0.0, 0.0)),
+        kinds=dict.fromkeys(
+            rolled.kinds,
+            rolled.kinds[OURS]._replace(mase=1e-9, intervals=Intervals(1.0, 0.0, 0.0)),
+        ),
         alone=dict.fromkeys(rolled.alone, 1e-12),
     )
     said = "\n".join(summary([rolled, exact]))

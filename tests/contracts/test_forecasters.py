@@ -18,7 +18,9 @@ from models.errors import ConfigurationError, StateError
 HOUR = 3_600_000
 CHEAP = [name for name in names() if name != "forest"]
 every_member = pytest.mark.parametrize("name", names())
-every_kind = pytest.mark.parametrize("kind", [None, DEFAULT], ids=["blocks", "members"])
+every_kind = pytest.mark.parametrize(
+    "kind", [{}, {"pace": 4}, {"members": DEFAULT}], ids=["blocks", "pace 4", "members"]
+)
 
 
 def curve(n: int, seed: int = 1) -> list[float]:
@@ -34,8 +36,8 @@ def member(name: str, values: list[float] = ()):
     return made
 
 
-def taught(values, members=None, horizon=12, step=HOUR) -> Forecaster:
-    made = create(step, horizon, members)
+def taught(values, kind=None, horizon=12, step=HOUR) -> Forecaster:
+    made = create(step, horizon, **(kind or {}))
     for place, value in enumerate(values):
         made.learn(value, place * step)
     return made
@@ -133,7 +135,7 @@ def test_an_additive_season_begins_with_differences():
 
 @every_kind
 def test_it_says_that_it_is_learning(kind):
-    empty = create(HOUR, 12, kind)
+    empty = create(HOUR, 12, **kind)
     assert empty.forecast().learning
     assert empty.crossing(1.0, "up", HOUR).probability is None
     young = said(taught(curve(8), kind))
@@ -155,17 +157,17 @@ def test_intervals_hold_their_points_and_each_other(kind):
 
 @every_kind
 @settings(max_examples=10, deadline=None)
-@given(cut=st.integers(0, 160), gap=st.integers(0, 40))
+@given(cut=st.integers(0, 300), gap=st.integers(0, 40))
 def test_it_continues_identically_from_every_cut(kind, cut, gap):
-    values = curve(160)
-    at = [place + (gap if place > 100 else 0) for place in range(160)]
-    whole, first = create(HOUR, 12, kind), create(HOUR, 12, kind)
-    for place in range(160):
+    values = curve(300)
+    at = [place + (gap if place > 100 else 0) for place in range(300)]
+    whole, first = create(HOUR, 12, **kind), create(HOUR, 12, **kind)
+    for place in range(300):
         whole.learn(values[place], at[place] * HOUR)
     for place in range(cut):
         first.learn(values[place], at[place] * HOUR)
     resumed = Forecaster.load(first.dump())
-    for place in range(cut, 160):
+    for place in range(cut, 300):
         resumed.learn(values[place], at[place] * HOUR)
 
     assert said(resumed) == said(whole)
@@ -253,6 +255,7 @@ def test_a_long_gap_begins_anew(kind):
         (lambda it: it.crossing(1.0, "up", HOUR - 1), "0 slots"),
         (lambda it: create(0), "0 ms"),
         (lambda it: create(HOUR, 0), "horizon of 0"),
+        (lambda it: create(HOUR, pace=3), "pace of 3 blocks is none; there are 1, 2, 4"),
         (lambda it: create(HOUR, members=("oracle",)), "no member 'oracle'"),
         (lambda it: create(1_001, members=("day",)), "none fits"),
     ],
@@ -285,7 +288,7 @@ def test_seasons_follow_from_the_spacing():
 
 @every_kind
 def test_state_of_another_version_is_refused(kind):
-    name, *rest = msgspec.msgpack.decode(taught(curve(100), kind).dump())
+    _, *rest = msgspec.msgpack.decode(taught(curve(100), kind).dump())
     with pytest.raises(StateError, match="forecaster/3"):
         Forecaster.load(msgspec.msgpack.encode(["forecaster/3", *rest]))
 

@@ -157,10 +157,9 @@ def test_it_follows_a_whole_number_and_a_numpy_one_alike():
 
 def test_states_that_contradict_themselves_are_refused():
     it = taught(DAYS)
-    state = it._dump()
-    early = create(HOUR, 12)
+    pace, blocks, *rest = it._dump()
     with pytest.raises(ValueError, match="blocks leave open"):
-        early._restore([state[0] - 2, *state[1:]])
+        create(HOUR, 12)._restore([pace, blocks - 2, *rest])
 
 
 # -- horizons and origins ------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ from ml.forecasting.calibration import Calibration
 
 HOUR = 3_600_000
 CHEAP = ("last", "slow_level", "trend", "day")
-both_kinds = pytest.mark.parametrize("members", [None, CHEAP], ids=["blocks", "members"])
+every_kind = pytest.mark.parametrize(
+    "kind", [{}, {"pace": 4}, {"members": CHEAP}], ids=["blocks", "pace 4", "members"]
+)
 
 
 def steady(n, draw):
@@ -42,12 +44,12 @@ def skewed(n, draw):
     return [20 + 10 * math.sin(i * math.pi / 12) + draw.expovariate(0.2) for i in range(n)]
 
 
-@both_kinds
+@every_kind
 @pytest.mark.parametrize("make", [steady, wandering, widening, shifting, skewed])
-def test_intervals_cover_what_they_promise_on_drifting_data(make, members):
+def test_intervals_cover_what_they_promise_on_drifting_data(make, kind):
     """Over 3,000 slots from the first forecast on, all twelve horizons together."""
     values = make(3_000, random.Random(7))
-    it = create(HOUR, 12, members)
+    it = create(HOUR, 12, **kind)
     held: dict[float, list[float]] = {0.5: [], 0.9: []}
     for place, value in enumerate(values[:-12]):
         it.learn(value, place * HOUR)
@@ -56,7 +58,8 @@ def test_intervals_cover_what_they_promise_on_drifting_data(make, members):
             for level, (low, high) in said.intervals.items():
                 held[level].append(((coming >= low) & (coming <= high)).mean())
 
-    assert np.mean(held[0.9]) == pytest.approx(0.9, abs=0.02)
+    off = 0.03 if "pace" in kind else 0.02  # it follows later
+    assert np.mean(held[0.9]) == pytest.approx(0.9, abs=off)
     assert np.mean(held[0.5]) == pytest.approx(0.5, abs=0.03)
 
 
@@ -130,15 +133,15 @@ def test_probability_rises_with_time_and_falls_with_the_limit():
     assert by_limit == sorted(by_limit, reverse=True)
 
 
-@both_kinds
-def test_probabilities_of_crossing_come_true_about_as_often(members):
+@every_kind
+def test_probabilities_of_crossing_come_true_about_as_often(kind):
     """Random walks: of limits said to be crossed with 40 to 60 %, about half are, or more (the
     probability is that of the likeliest slot).
     """
     hit, asked = 0, 0
     for seed in range(4):
         values = wandering(700, random.Random(seed))
-        it = create(HOUR, 12, members)
+        it = create(HOUR, 12, **kind)
         for place, value in enumerate(values[:-12]):
             it.learn(value, place * HOUR)
             if place < 200 or place % 4:
@@ -158,12 +161,12 @@ def hourly(n, draw):
     return [100.0 + draw.gauss(0, 10) if i % 12 == 5 else draw.gauss(0, 1) for i in range(n)]
 
 
-@both_kinds
-def test_intervals_hold_at_every_horizon_and_phase_of_a_short_period(members):
+@every_kind
+def test_intervals_hold_at_every_horizon_and_phase_of_a_short_period(kind):
     """The horizons and slots at which notes are taken must not beat with a period: of 12 slots, say."""
     draw, horizon = random.Random(5), 48
     values = hourly(3_000, draw)
-    forecaster = create(300_000, horizon, members)
+    forecaster = create(300_000, horizon, **kind)
     held, off = [], []
     for i, value in enumerate(values):
         forecaster.learn(value, i * 300_000)
