@@ -2,12 +2,15 @@
 
     python -m bench.nab --corpus DIR [--groups G ...] [--detector NAME] [--threshold best|T]
                         [--decimate 2 3] [--rescale 1.19 1.41 1.68] [--power 0.5 2 3] [--beside NAME ...]
-                        [--json OUT] [--emit DIR] [--plots DIR]
+                        [--recall R [--quiet auto|POINTS ...]] [--json OUT] [--emit DIR] [--plots DIR]
 
 The corpus is not shipped (see bench/nab/corpus.py). NAME is one of ours, ``river:HalfSpaceTrees``
 and other detectors of River as shipped, or one of the corpus' published results. Every run prints
-the trivial baselines beside it; ``--beside all`` all of River's and all published ones. A surprise becomes a detection by the threshold and a quiet time
-after each, the one of ``reopen = "auto"``; published scores count at every point, as in NAB.
+the trivial baselines beside it; ``--beside all`` all of River's and all published ones. A surprise
+becomes a detection by the threshold and a quiet time after each, the one of ``reopen = "auto"``;
+published scores count at every point, as in NAB. ``--recall`` also gives each contender's best share
+of alerts inside a window where at least that share of a group's windows is found, all of them with
+the quiet times of ``--quiet`` (see bench/nab/operating.py).
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import Any
 from bench.machine import about
 from bench.nab.contenders import Contest, enter, names
 from bench.nab.corpus import Series, decimate, raise_to, read_corpus, rescale, thin
+from bench.nab.operating import operating, quiet_time, share
 from bench.nab.pictures import draw
 from bench.nab.report import emit, report
 from bench.nab.scoring import PROFILES, best, left_out
@@ -55,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result["baselines"] = {
         name: report(series, other, None)["scores"] for name, other in beside.items()
     }
+    result |= _operating(args, series, {args.detector: contest, **beside})
     _show(series, result)
     _write(args, series, contest, result, at)
     return 0
@@ -96,11 +101,29 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--beside", nargs="*", default=BASELINES, metavar="NAME", help="'all', or other detectors"
     )
+    _operating_arguments(parser)
     parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 4))
     parser.add_argument("--json", type=Path, help="also write the results there")
     parser.add_argument("--emit", type=Path, help="also write NAB results files there")
     parser.add_argument("--plots", type=Path, help="also draw a page for each file there")
     return parser.parse_args(arguments)
+
+
+def _operating_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--recall",
+        type=share,
+        metavar="R",
+        help="also each group's best share of alerts inside where this share of windows is found",
+    )
+    parser.add_argument(
+        "--quiet",
+        nargs="+",
+        type=quiet_time,
+        default=[quiet_time("auto")],
+        metavar="Q",
+        help="for --recall: 'auto', or points without another alert after one (default: auto)",
+    )
 
 
 def _beside(args: argparse.Namespace) -> list[str]:
@@ -129,14 +152,15 @@ def _decimated(
 
 def _otherwise(
     args: argparse.Namespace, series: Sequence[Series], at: float
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """Standard scores of other values at the same times: at their own best threshold, at the corpus',
     and with groups left out.
 
     ``left_out`` is the worst group at the steady threshold of the others, ``left_out_at_best`` at
-    their plainly best one; 0 where there is one group only.
+    their plainly best one; 0 where there is one group only. With ``--recall`` operating points too.
     """
-    out, standard = {}, PROFILES["standard"]
+    out: dict[str, dict[str, Any]] = {}
+    standard = PROFILES["standard"]
     kinds: list[tuple[str, Callable[[Series, float], Series], float]]
     kinds = [("times", rescale, f) for f in args.rescale]
     kinds += [("power", raise_to, p) for p in args.power]
@@ -153,8 +177,17 @@ def _otherwise(
             "best": round(own.score, 3), "threshold": own.threshold, "same": round(same.score, 3),
             "left_out": round(min((r.score for r in steady.values()), default=0.0), 3),
             "left_out_at_best": round(min((r.score for r in plain.values()), default=0.0), 3),
+            **_operating(args, copies, {args.detector: contest}),
         }  # fmt: skip
     return out
+
+
+def _operating(
+    args: argparse.Namespace, series: Sequence[Series], contests: dict[str, Contest]
+) -> dict[str, Any]:
+    if args.recall is None:
+        return {}
+    return {"operating": operating(series, contests, args.recall, dict(args.quiet))}
 
 
 def _write(
@@ -202,6 +235,28 @@ def _show(series: Sequence[Series], result: dict[str, Any]) -> None:
         )
     if result["us_per_point"] is not None:
         print(f"{result['us_per_point']} µs a point, {result['bytes_per_series']:,} bytes a series")
+    for by, r in {"": result, **result.get("otherwise", {})}.items():
+        _show_operating(by, r.get("operating", {"groups": {}}))
+
+
+def _show_operating(by: str, points: dict[str, Any]) -> None:
+    for group, r in points["groups"].items():
+        print(
+            f"{group}{by and ', '}{by}, {r['series_weeks']} series-weeks: best share of alerts inside at"
+            f" {100 * points['recall']:g} % of {r['windows']} windows or more"
+        )
+        for (name, each), quiet in product(r["contenders"].items(), points["quiet"]):
+            print(f"  {name:24} quiet {quiet:>5}: {_point(each[quiet], r['windows'])}")
+
+
+def _point(at: dict[str, Any] | None, windows: int) -> str:
+    if at is None:
+        return "not reached"
+    return (
+        f"{at['found']}/{windows} windows, {at['inside']}/{at['alerts']} alerts inside one"
+        f" ({100 * at['precision']:.1f} %) at {at['threshold']:.4g},"
+        f" {at['outside_per_series_week']:.2f} outside a series-week"
+    )
 
 
 if __name__ == "__main__":

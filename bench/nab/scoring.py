@@ -42,6 +42,10 @@ class Cooldown(NamedTuple):
     least: int = REOPEN_WINDOWS[0]
     most: int = REOPEN_WINDOWS[1]
 
+    def until(self, point: int) -> float:
+        """The first point that may alert again, after one that did."""
+        return point + min(max(self.share * point, self.least), self.most)
+
 
 NONE = Cooldown(0.0, 0, 0)
 
@@ -66,7 +70,7 @@ def detections(scores: Floats, threshold: float, first: int, cooldown: Cooldown)
     for i in over.tolist():
         if i >= quiet_until:
             kept.append(i)
-            quiet_until = i + min(max(cooldown.share * i, cooldown.least), cooldown.most)
+            quiet_until = cooldown.until(i)
     return np.asarray(kept, dtype=np.int64)
 
 

@@ -6,6 +6,7 @@ figures they give (`expected.json`), named by BACKBEAT_NAB_DIR.
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from bench import known_cause
 from bench.nab import corpus as nab_corpus
-from bench.nab import scoring
+from bench.nab import operating, scoring
 from bench.nab.__main__ import main
 from bench.nab.contenders import RIVER, enter
 from bench.nab.corpus import Series, read_corpus
@@ -252,6 +253,96 @@ def test_published_scores_give_the_published_figures(detector):
         assert got["scores"][key] == pytest.approx(want["score"], abs=0.01)
         assert got["false_points"][key] == want["false_positive_points"]
         assert got["found"][key] == want["windows_found"]
+
+
+def test_the_operating_point_is_the_best_share_inside_where_enough_windows_are_found(series):
+    two, scores = series._replace(windows=[(400, 499), (600, 699)]), np.zeros(1000)
+    scores[[410, 445, 480]], scores[650], scores[[300, 800]] = 3.0, 2.0, [2.5, 1.0]
+
+    def at(recall, points):
+        return operating.best_at([two], [scores], recall, scoring.Cooldown(0.0, points, points))
+
+    assert at(0.5, 30) == (3, 3, 1, 3.0)
+    assert at(0.5, 60) == (2, 2, 1, 3.0)
+    assert at(0.51, 30) == (4, 5, 2, 2.0)
+    # Quiet for two hundred points, the alert at 300 is quiet over the first window.
+    assert at(0.5, 200) == (1, 1, 1, 3.0)
+    assert at(0.51, 200) is None
+
+
+@pytest.mark.parametrize("quiet", ["auto", "0", "1", "7", "150"])
+def test_operating_points_are_those_of_the_detections_at_every_score(series, quiet):
+    rng = np.random.default_rng(1)
+    both = [series, series._replace(windows=[(160, 170), (200, 201), (990, 999)])]
+    scores = [np.round(rng.exponential(size=1000) ** 3, 1) for _ in both]
+    _, cooldown = operating.quiet_time(quiet)
+    got = list(operating.points(both, scores, cooldown))
+
+    assert [p.threshold for p in got] == sorted(
+        {v for x in scores for v in x[150:].tolist()}, reverse=True
+    )
+    for inside, alerts, found, threshold in got:
+        hits = [
+            (k, next((w for w in s.windows if w[0] <= i <= w[1]), None))
+            for k, (s, x) in enumerate(zip(both, scores, strict=True))
+            for i in scoring.detections(x, threshold, 150, cooldown).tolist()
+        ]
+        within = [hit for hit in hits if hit[1]]
+        assert (inside, alerts, found) == (len(within), len(hits), len(set(within)))
+
+
+def test_the_command_reports_operating_points_of_all_contenders(small_corpus, capsys):
+    flags = ("--recall", "0.86", "--quiet", "auto", "40", "900", "--rescale", "2")
+    got = run(small_corpus, *flags)
+    points = got["operating"]["groups"]["g"]
+    ours = points["contenders"]["novelty"]
+
+    assert (got["operating"]["recall"], got["operating"]["quiet"]) == (0.86, ["auto", "40", "900"])
+    assert set(points["contenders"]) == {"novelty", "zscore", "metronome"}
+    assert points["windows"] == 1
+    assert points["series_weeks"] == round(849 / (7 * 24 * 60), 2)
+    assert ours["auto"]["found"] == 1
+    assert ours["40"]["precision"] == ours["40"]["inside"] / ours["40"]["alerts"] == 1
+    assert ours["40"]["outside_per_series_week"] == 0
+    # The last window begins at point 900, the second alert of an eternal one at 1050 at the soonest.
+    assert points["contenders"]["metronome"]["900"] is None
+    assert got["otherwise"]["times 2"]["operating"]["groups"]["g"]["contenders"] == {
+        "novelty": ours
+    }
+    assert "novelty                  quiet    40: 1/1 windows" in (out := capsys.readouterr().out)
+    assert "metronome                quiet   900: not reached" in out
+    assert "operating" not in run(small_corpus)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--recall", "0.86", "--quiet", "2h30m"), ("--quiet", "-5"), ("--recall", "0.86", "--quiet"),
+        ("--recall", "86"), ("--recall", "most"), ("--recall", "nan"),
+    ],
+)  # fmt: skip
+def test_a_recall_or_quiet_time_that_is_none_is_a_usage_error(flags, small_corpus, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--corpus", str(small_corpus), *flags])
+
+    assert stop.value.code == 2
+    assert re.search("argument --(recall|quiet): ", capsys.readouterr().err)
+
+
+@needs_corpus
+def test_a_shorter_quiet_time_raises_the_share_inside_and_not_the_false_alarms():
+    series = read_corpus(Path(NAB_DIR), ["realAWSCloudwatch"])
+    scores = enter("lite", Path(NAB_DIR), series).scores
+    auto, short = (
+        operating.best_at(series, scores, 0.86, operating.quiet_time(q)[1]) for q in ("auto", "30")
+    )
+
+    assert auto.found == short.found == 26
+    assert short.inside / short.alerts > 0.05 + auto.inside / auto.alerts
+    assert short.alerts - short.inside >= auto.alerts - auto.inside
+    # One window more, and chance does as well.
+    more = operating.best_at(series, scores, 0.9, scoring.Cooldown())
+    assert more.inside / more.alerts < 0.25
 
 
 @needs_corpus
