@@ -13,6 +13,7 @@ import numpy as np
 from statsforecast.models import AutoETS  # type: ignore[import-not-found]  # only there
 
 LAST = 500
+PASSES = 3
 
 
 def main() -> None:
@@ -20,17 +21,19 @@ def main() -> None:
     out = {}
     for task in json.load(sys.stdin):
         values = np.array(task["values"], dtype=float)
-        off: list[float] = []
-        # What compiles on first use is not counted.
+        # What compiles on first use is not counted, and of three passes the quickest is.
         AutoETS(season_length=task["season"]).fit(values[:100])
-        began = time.process_time()
-        for origin in task["origins"]:
-            coming = values[origin : origin + task["horizon"]]
-            model = AutoETS(season_length=task["season"]).fit(
-                values[max(0, origin - LAST) : origin]
-            )
-            off += np.abs(model.predict(len(coming))["mean"] - coming).tolist()
-        cpu = time.process_time() - began
+        cpu = float("inf")
+        for _ in range(PASSES):
+            off: list[float] = []
+            began = time.process_time()
+            for origin in task["origins"]:
+                coming = values[origin : origin + task["horizon"]]
+                model = AutoETS(season_length=task["season"]).fit(
+                    values[max(0, origin - LAST) : origin]
+                )
+                off += np.abs(model.predict(len(coming))["mean"] - coming).tolist()
+            cpu = min(cpu, time.process_time() - began)
         out[task["name"]] = {"mae": float(np.mean(off)), "cpu": cpu, "fits": len(task["origins"])}
         print(task["name"], out[task["name"]], file=sys.stderr, flush=True)
     json.dump(out, sys.stdout)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.forecast.series import Regular
-from ml.forecasting import DEFAULT, Forecaster, create, members
+from ml.forecasting import DEFAULT, Forecast, Forecaster, create, members
 from ml.forecasting.protocol import Member, seasons_of
 
 LEVEL = 0.9
@@ -89,21 +89,18 @@ class _Asked:
         self.forecaster.learn(value, at)
         self.learning += time.process_time() - began
 
-    def ask(self, coming: Floats) -> bool:
-        """Hold a forecast against what came; False while it is learning."""
+    def ask(self) -> tuple[Forecast, float]:
+        """A forecast, and the CPU seconds it took."""
         began = time.process_time()
         said = self.forecaster.forecast(self.forecaster.horizon, (LEVEL,))
-        self.asking += time.process_time() - began
-        if said.learning:
-            return False
+        return said, time.process_time() - began
+
+    def judge(self, said: Forecast, took: float, coming: Floats) -> None:
+        """Hold a forecast against what came."""
         low, high = (np.array(end[: len(coming)]) for end in said.intervals[LEVEL])
+        self.asking += took
         self.off.append(np.abs(np.array(said.points[: len(coming)]) - coming))
         self.ends.append((low, high, coming))
-        return True
-
-    def forget(self) -> None:
-        """Nothing has been asked yet."""
-        self.asking, self.off, self.ends = 0.0, [], []
 
     def kind(self, points: int, scale: float) -> Kind:
         return Kind(
@@ -134,10 +131,11 @@ def roll(series: Regular) -> Rolled:
         if math.isnan(value):
             continue
         coming = values[place + 1 : place + 1 + horizon]
-        if not all(each.ask(coming) for each in asked.values()):
-            for each in asked.values():  # all are asked from the same origins
-                each.forget()
-            continue
+        told = [(each, *each.ask()) for each in asked.values()]
+        if any(said.learning for _, said, _ in told):
+            continue  # all are judged at the same origins
+        for each, said, took in told:
+            each.judge(said, took, coming)
         plain.append((*conformal(series.filled[: place + 1], len(coming)), coming))
         for name, path in paths(alone, horizon).items():
             singly[name].append(np.abs(path[: len(coming)] - coming))
