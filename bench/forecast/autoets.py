@@ -8,8 +8,10 @@ import json
 import sys
 import time
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from statsforecast.models import AutoETS  # type: ignore[import-not-found]  # only there
 
 LAST = 500
@@ -23,20 +25,22 @@ def main() -> None:
         values = np.array(task["values"], dtype=float)
         # What compiles on first use is not counted, and of three passes the quickest is.
         AutoETS(season_length=task["season"]).fit(values[:100])
-        cpu = float("inf")
-        for _ in range(PASSES):
-            off: list[float] = []
-            began = time.process_time()
-            for origin in task["origins"]:
-                coming = values[origin : origin + task["horizon"]]
-                model = AutoETS(season_length=task["season"]).fit(
-                    values[max(0, origin - LAST) : origin]
-                )
-                off += np.abs(model.predict(len(coming))["mean"] - coming).tolist()
-            cpu = min(cpu, time.process_time() - began)
-        out[task["name"]] = {"mae": float(np.mean(off)), "cpu": cpu, "fits": len(task["origins"])}
+        passes = [foretold(values, task) for _ in range(PASSES)]
+        mae, cpu = passes[0][0], min(cpu for _, cpu in passes)
+        out[task["name"]] = {"mae": mae, "cpu": cpu, "fits": len(task["origins"])}
         print(task["name"], out[task["name"]], file=sys.stderr, flush=True)
     json.dump(out, sys.stdout)
+
+
+def foretold(values: NDArray[np.float64], task: dict[str, Any]) -> tuple[float, float]:
+    """(mean absolute error, CPU seconds) of a fit at every origin."""
+    off: list[float] = []
+    began = time.process_time()
+    for origin in task["origins"]:
+        coming = values[origin : origin + task["horizon"]]
+        model = AutoETS(season_length=task["season"]).fit(values[max(0, origin - LAST) : origin])
+        off += np.abs(model.predict(len(coming))["mean"] - coming).tolist()
+    return float(np.mean(off)), time.process_time() - began
 
 
 main()

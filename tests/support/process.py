@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar, Self
@@ -60,7 +61,7 @@ def wait_until(answers: Callable[[], bool], within: float, what: str) -> None:
         time.sleep(0.05)
 
 
-class ServerProcess:
+class ServerProcess(ABC):
     """One server with its folder and its port, which both outlive its process.
 
     A subclass gives the command and a probe in the server's own protocol. `with Server(folder)`
@@ -84,13 +85,13 @@ class ServerProcess:
     def prepare(self) -> None:
         """Write what the first start needs into the folder."""
 
+    @abstractmethod
     def command(self) -> list[str]:
         """Return the command line."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answers(self) -> bool:
         """Tell whether the server does its work; OSError means not yet."""
-        raise NotImplementedError
 
     @property
     def address(self) -> str:
