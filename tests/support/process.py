@@ -79,10 +79,10 @@ class ServerProcess(ABC):
         self._prepared = False
 
     @classmethod
-    def install(cls) -> None:
+    def install(cls) -> None:  # noqa: B027 - most bring nothing
         """Bring what the server needs, or raise ServerUnavailableError; quick when it is there."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - most need nothing
         """Write what the first start needs into the folder."""
 
     @abstractmethod
