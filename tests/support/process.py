@@ -78,8 +78,8 @@ class ServerProcess(ABC):
         self.process: subprocess.Popen[bytes] | None = None
         self._prepared = False
 
-    @classmethod
-    def install(cls) -> None:  # noqa: B027 - most bring nothing
+    @classmethod  # noqa: B027 - most bring nothing
+    def install(cls) -> None:
         """Bring what the server needs, or raise ServerUnavailableError; quick when it is there."""
 
     def prepare(self) -> None:  # noqa: B027 - most need nothing
