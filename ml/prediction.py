@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ml.forecasting import Forecast, Forecaster, create
+from ml.forecasting import Forecast, Forecaster
 from ml.protocol import Detector, Verdict
 from ml.segmenting.features import Listening, features
 from ml.segmenting.segmenter import Assignment, Segment, Segmenter
@@ -53,29 +53,20 @@ def detect(
     return found
 
 
-def forecast(
-    points: Sequence[tuple[int, float | None]],
-    step_ms: int,
-    horizon: int,
-    levels: tuple[float, ...],
-) -> Forecast:
-    """What follows points (epoch ms, value), oldest first, in slots of ``step_ms``.
-
-    Of several points in a slot the first counts; a gap (None) is left to the forecaster.
-
-    Raises:
-        ConfigurationError: a step, horizon or level that there is not.
-    """
-    return continued(create(step_ms, horizon), points, horizon, levels)
-
-
 def continued(
     forecaster: Forecaster,
     points: Sequence[tuple[int, float | None]],
     horizon: int,
     levels: tuple[float, ...],
 ) -> Forecast:
-    """As :func:`forecast`, of a forecaster that may have learned before: it passes over what it has."""
+    """What follows points (epoch ms, value), oldest first, after what the forecaster has learned before.
+
+    It passes over what it knows; of several points in a slot the first counts, and a gap (None) is
+    left to it.
+
+    Raises:
+        ConfigurationError: a horizon or level that there is not.
+    """
     for at, value in points:
         if value is not None:
             forecaster.learn(value, at)

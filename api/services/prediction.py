@@ -17,9 +17,9 @@ from api.services.series import own_key, span
 from api.times import DETECT, format_time
 from ml import registry, specs
 from ml.forecast_training import seen
-from ml.forecasting import Forecast, Forecaster
+from ml.forecasting import Forecast, Forecaster, create
 from ml.life import verify_state
-from ml.prediction import Judged, continued, detect, forecast, segment
+from ml.prediction import Judged, continued, detect, segment
 from ml.protocol import Detector
 from ml.segmenting.segmenter import Segmenter
 from models.errors import ConfigurationError, StateError
@@ -100,8 +100,9 @@ class Predictor:
         try:
             if asked.model is None:
                 step = given.size or _spacing(given.points)
-                about = f"a new {Forecaster.name}, which learned {len(points)} values"
-                found = await asyncio.to_thread(forecast, points, step, horizon, levels)
+                forecaster = create(step, horizon)
+                about = f"a new {forecaster.name}, which learned {len(points)} values"
+                found = await asyncio.to_thread(continued, forecaster, points, horizon, levels)
             else:
                 forecaster, state = self._forecaster(tenant, asked, given.size)
                 later = [
