@@ -32,3 +32,11 @@ def middles(nodes: NDArray[np.int64]) -> NDArray[np.float64]:
     """The middle of each band."""
     middle: NDArray[np.float64] = (np.append(0, nodes[:-1]) + 1 + nodes) / 2
     return middle
+
+
+def looked_at(number: NDArray[np.int64], nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(..., bands): the horizon of each band that origins of these numbers (...) are about."""
+    first = np.append(0, nodes[:-1]) + 1
+    turn = (number[..., None] * SILVER + np.arange(len(nodes)) * GOLDEN) % 1.0
+    ahead: NDArray[np.int64] = first + (turn * (nodes - first + 1)).astype(np.int64)
+    return ahead

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.forecasting.bands import GOLDEN, SILVER, middles, nodes_of
+from ml.forecasting.bands import looked_at, middles, nodes_of
 from ml.forecasting.protocol import Seasons
 
 Floats = NDArray[np.float64]
@@ -88,10 +88,7 @@ def bank_of(horizon: int, seasons: Seasons, pace: int = 1) -> Bank:
     for place, origin in enumerate(origins.tolist()):
         taps[origin : origin + WINDOW, :, place] = now
     nodes = nodes_of(horizon)
-    first = np.append(0, nodes[:-1]) + 1
-    number = np.arange(_TURNS * ORIGINS).reshape(-1, len(origins), 1)
-    turn = (number * SILVER + np.arange(len(nodes)) * GOLDEN) % 1.0
-    ahead = first + (turn * (nodes - first + 1)).astype(np.int64)
+    ahead = looked_at(np.arange(_TURNS * ORIGINS).reshape(-1, len(origins)), nodes)
     slots = np.arange(1, horizon + 1)
     identity = np.eye(len(nodes))
     spread = np.stack([np.interp(slots, middles(nodes), row) for row in identity])

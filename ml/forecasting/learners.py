@@ -6,9 +6,8 @@ import math
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ml.forecasting.bands import GOLDEN, RUNGS, SILVER, middles, nodes_of
+from ml.forecasting.bands import GOLDEN, RUNGS, looked_at, middles, nodes_of
 from ml.forecasting.calibration import Calibration, Floats
 from ml.forecasting.forecaster import HORIZON, Forecaster
 from ml.forecasting.members import DEFAULT, create
@@ -78,19 +77,12 @@ class MemberForecaster(Forecaster):
         number = math.ceil(self._time / self._apart)
         if int(number * self._apart) == self._time:
             said, weights = self._say(self.horizon)
-            place, ahead = number % len(self._said), self._ahead(number)
+            place, ahead = number % len(self._said), looked_at(np.array(number), self._nodes)
             self._due[place] = self._time + ahead
             self._said[place] = said = said[:, ahead - 1]
             self._points[place] = points = _mix(said, weights)
             self._issued[place] = points[:, None] + self._calibration.issue()
         self._time += 1
-
-    def _ahead(self, number: int) -> NDArray[np.int64]:
-        """The horizons that a note is about: one of each band."""
-        first = np.append(0, self._nodes[:-1]) + 1
-        turn = (number * SILVER + np.arange(len(first)) * GOLDEN) % 1.0
-        ahead: NDArray[np.int64] = first + (turn * (self._nodes - first + 1)).astype(np.int64)
-        return ahead
 
     # -- forecasting --------------------------------------------------------------------------------
 
