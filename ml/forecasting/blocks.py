@@ -160,8 +160,9 @@ class BlockForecaster(Forecaster):
         for row in range(1, count):
             np.subtract(values, past.ago(row, targets, ahead), out=by_row[:, row, 0])
         np.subtract(by_row[:, :, :1], said[:, :3].transpose(2, 0, 1, 3), out=by_row[:, :, 1:])
-        middle = first + int(bank.origins[len(targets) // 2])
-        errors[:, 1] -= past.median(middle, MEDIAN_OF)
+        for place in range(0, len(targets), ORIGINS):  # of a block all take its first one's
+            median = past.median(first + int(bank.origins[place]), MEDIAN_OF)
+            errors[place : place + ORIGINS, 1] -= median
         return errors
 
     def _in_force(self, number: int) -> _Issue:

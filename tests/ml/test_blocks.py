@@ -18,8 +18,8 @@ HOUR = 3_600_000
 DAYS = [50 + 20 * math.sin(place * math.pi / 12) + place % 5 for place in range(900)]
 
 
-def taught(values, horizon=12, step=HOUR):
-    it = create(step, horizon)
+def taught(values, horizon=12, step=HOUR, pace=1):
+    it = create(step, horizon, pace=pace)
     for place, value in enumerate(values):
         it.learn(value, place * step)
     return it
@@ -72,21 +72,22 @@ class Plain:
         return base + np.average(off, weights=weights)
 
 
-@pytest.mark.parametrize("horizon", [12, 48])
-def test_a_block_holds_against_what_came_what_each_member_said_before_it_came(horizon):
+@pytest.mark.parametrize(("horizon", "pace"), [(12, 1), (48, 1), (12, 4)])
+def test_a_block_holds_against_what_came_what_each_member_said_before_it_came(horizon, pace):
     """With horizons beyond a day too, where the day before is not over at the origin."""
-    it = taught(DAYS, horizon)
-    bank, first = it._bank, it._first - it._bank.block
+    it = taught(DAYS, horizon, pace=pace)
+    bank, first = it._bank, it._first - pace * it._bank.block
     ahead = bank.ahead[it._blocks % len(bank.ahead)]
     targets = (bank.origins + (first - 1))[:, None] + ahead
     errors = it._errors(first, targets, ahead)
-    plain, middle = Plain(DAYS, bank.lags), first + int(bank.origins[ORIGINS // 2])
+    plain = Plain(DAYS, bank.lags)
 
-    assert errors.shape == (ORIGINS, len(member_names()), len(bank.nodes))
+    assert errors.shape == (pace * ORIGINS, len(member_names()), len(bank.nodes))
     for number, name in enumerate(member_names()):
         for place, origin in enumerate(first + bank.origins):
             for band, h in enumerate(ahead[place].tolist()):
-                said = plain.member(name, middle if name == "median" else int(origin), h)
+                begun = first + int(bank.origins[place // ORIGINS * ORIGINS])
+                said = plain.member(name, begun if name == "median" else int(origin), h)
                 assert errors[place, number, band] == pytest.approx(
                     DAYS[origin + h - 1] - said, abs=1e-6
                 ), (name, origin, h)
