@@ -18,7 +18,7 @@ from models.errors import ConfigurationError
 from models.learning import Label
 
 STEP = 50
-"""Slots between two places where a training can be stopped: some ten milliseconds."""
+"""Slots between two places where a training can be stopped: a millisecond or so."""
 
 LEVEL = 0.9
 

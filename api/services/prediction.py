@@ -29,7 +29,7 @@ AT_ONCE = 4
 """Predictions that run or wait; each takes up to a few seconds of a core."""
 
 FORECAST_POINTS = 2_000
-"""Values that a forecast learns, the newest: it tries eight methods on each."""
+"""Values that a forecast learns, the newest: those of a week in steps of five minutes."""
 
 DAY_MS = 86_400_000
 

@@ -10,6 +10,7 @@ from ml.forecasting.blocks import BlockForecaster
 from ml.forecasting.forecaster import HORIZON, Crossing, Forecast, Forecaster
 from ml.forecasting.learners import MemberForecaster
 from ml.forecasting.members import DEFAULT, names
+from models.errors import ConfigurationError
 
 __all__ = [
     "DEFAULT", "LEVELS", "BlockForecaster", "Crossing", "Forecast", "Forecaster",
@@ -33,6 +34,8 @@ def create(
     """
     if members is None:
         return BlockForecaster(step_ms, horizon, pace)
+    if pace != 1:
+        raise ConfigurationError("members that learn value by value have no pace")
     return MemberForecaster(step_ms, horizon, members)
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from ml.forecasting.bands import RUNGS, middles
 from ml.forecasting.filters import (
     FILTERS,
-    LAST,
     MEDIAN_OF,
     ORIGINS,
     PACES,
@@ -21,18 +20,18 @@ from ml.forecasting.filters import (
     bank_of,
     member_names,
 )
-from ml.forecasting.forecaster import HORIZON, Floats, Forecaster
+from ml.forecasting.forecaster import HORIZON, Floats, Forecaster, whole
 from ml.forecasting.ladder import Ladder
 from ml.forecasting.past import Past
 from ml.forecasting.ranking import Ranking
-from ml.protocol import LARGEST
+from ml.protocol import LARGEST, finite
 from models.errors import ConfigurationError
 
 _FIRST = 8
 """Values before the first origin."""
 
 LEAST = 2 * ORIGINS
-"""Origins that must have been judged before anything is said."""
+"""Errors that must be known of every band before anything is said."""
 
 _OLD = 4
 """Times as many blocks as are to be learned at once have been learned singly."""
@@ -87,7 +86,7 @@ class BlockForecaster(Forecaster):
         self._past = Past(bank.lags, kept, self.horizon)
         self._new: list[float] = []
         self._blocks = 0
-        self._ranking = Ranking(len(bank.nodes), LAST)
+        self._ranking = Ranking(len(bank.nodes))
         self._ladder = Ladder(np.maximum(1.0, middles(bank.nodes) * ORIGINS / bank.block))
         self._issues: deque[_Issue] = deque()
         self._filled: list[int] = []
@@ -97,7 +96,7 @@ class BlockForecaster(Forecaster):
     # -- learning -----------------------------------------------------------------------------------
 
     def learn(self, value: float, at: int) -> None:
-        """See :meth:`Forecaster.learn`, which does the same, but not for a third of a microsecond."""
+        """See :meth:`Forecaster.learn`; this is the same, quicker where a slot follows the last."""
         value, slot = float(value), at // self.step_ms
         if slot - 1 != self._slot or not -LARGEST <= value <= LARGEST:
             super().learn(value, at)
@@ -131,11 +130,13 @@ class BlockForecaster(Forecaster):
     def _learn_block(self) -> None:
         self._settle()
         bank, first = self._bank, self._first
-        pace, middle = len(bank.origins) // ORIGINS, int(bank.origins[len(bank.origins) // 2])
+        pace = len(bank.origins) // ORIGINS
         ahead = bank.ahead[self._blocks // pace % len(bank.ahead)]
         targets = (bank.origins + (first - 1))[:, None] + ahead
-        issued = self._in_force(first + middle)
         errors = self._errors(first, targets, ahead)
+        # All are held against what was in force at the middle one. (Of several blocks the first
+        # origins then are a block older than it: each its own gave no better intervals.)
+        issued = self._in_force(first + int(bank.origins[len(bank.origins) // 2]))
         off = (issued.weights * errors[:, : len(issued.weights)]).sum(axis=1)
         known = self._known(targets)
         self._ladder.learn(off, issued.quantiles, known)
@@ -160,9 +161,9 @@ class BlockForecaster(Forecaster):
         for row in range(1, count):
             np.subtract(values, past.ago(row, targets, ahead), out=by_row[:, row, 0])
         np.subtract(by_row[:, :, :1], said[:, :3].transpose(2, 0, 1, 3), out=by_row[:, :, 1:])
-        for place in range(0, len(targets), ORIGINS):  # of a block all take its first one's
+        for place in range(0, len(targets), bank.together):
             median = past.median(first + int(bank.origins[place]), MEDIAN_OF)
-            errors[place : place + ORIGINS, 1] -= median
+            errors[place : place + bank.together, 1] -= median
         return errors
 
     def _in_force(self, number: int) -> _Issue:
@@ -203,7 +204,8 @@ class BlockForecaster(Forecaster):
     # -- forecasting --------------------------------------------------------------------------------
 
     def _learns(self, slots: int) -> bool:
-        return self._ladder.seen < LEAST
+        far = int(self._bank.band[slots - 1])
+        return bool(self._ladder.known[: far + 1].min() < LEAST)
 
     def _quantiles(self, slots: int) -> Floats:
         self._settle()
@@ -240,23 +242,35 @@ class BlockForecaster(Forecaster):
 
     def _restore(self, state: list[Any]) -> None:
         _, blocks, filled, past, ranking, ladder, issues = state
-        self._blocks, self._filled = int(blocks), list(map(int, filled))
+        self._blocks = whole(blocks)
         self._past.restore(past)
         self._ranking.restore(ranking)
-        self._ladder.restore(ladder)
+        self._ladder.restore(ladder, ORIGINS * self._blocks)
         pace = max(p for p in PACES if p <= self._pace and (p == 1 or self._blocks >= _OLD * p))
         self._bank = bank_of(self.horizon, self._seasons, pace)
         self._settle()
-        if self._room < 1:
-            raise ValueError(
-                f"{self._past.values.end} values are more than {blocks} blocks leave open"
-            )
-        bands = len(self._bank.nodes)
-        self._issues = deque(
-            _Issue(
-                int(since), float(rounding), np.frombuffer(weights).reshape(-1, bands),
-                np.frombuffer(quantiles).reshape(bands, len(RUNGS)),
-            )
-            for since, rounding, weights, quantiles in issues
-        )  # fmt: skip
+        end, bands = self._past.values.end, len(self._bank.nodes)
+        most = 2 * pace * self._bank.block if self._blocks else self._room + end
+        if not 0 < self._room <= most:
+            msg = f"{end} values are not what {blocks} blocks leave open"
+            raise ValueError(msg)
+        self._filled = [whole(number, 0, end - 1) for number in filled]
+        self._issues = deque(_restored(issue, bands, end) for issue in issues)
+        since, most = [issue.since for issue in self._issues], len(FILTERS) * len(self._bank.lags)
+        if since != sorted(since) or any(len(i.weights) > 5 + most for i in self._issues):
+            raise ValueError("what was issued is in no order, or of members that there are not")
         self._apply()
+
+
+def _restored(issue: list[Any], bands: int, end: int) -> _Issue:
+    """What was in force, checked."""
+    since, rounding, weights, quantiles = issue
+    found = _Issue(
+        whole(since, 0, end), finite(rounding), np.frombuffer(weights).reshape(-1, bands),
+        np.frombuffer(quantiles).reshape(bands, len(RUNGS)),
+    )  # fmt: skip
+    if len(found.weights) % len(FILTERS) != 1 or len(found.weights) < 1 + len(FILTERS):
+        raise ValueError(f"{len(found.weights)} members have a weight")
+    if not (np.isfinite(found.weights).all() and np.isfinite(found.quantiles).all()):
+        raise ValueError("what was issued is not finite")
+    return found

@@ -63,7 +63,8 @@ class Bank(NamedTuple):
     of them, and at the end: last, fast, slow, level and slope of the line. ``ahead`` (turns, O, n): the
     horizon of each band that is looked at. ``nodes`` (n) last horizons of the bands, ``band`` (H) each slot's
     band, ``spread`` (n, H): from a value a band to one a slot. ``slots`` (H): 1 to H. ``lags``: the
-    seasons of rows 1 and 2 in slots, or fewer.
+    seasons of rows 1 and 2 in slots, or fewer. ``together`` origins take the median that the first of
+    them knew: those of a window.
     """
 
     block: int
@@ -76,6 +77,7 @@ class Bank(NamedTuple):
     spread: Floats
     slots: Ints
     lags: tuple[int, ...]
+    together: int
 
 
 @lru_cache(maxsize=64)
@@ -105,6 +107,7 @@ def bank_of(horizon: int, seasons: Seasons, pace: int = 1) -> Bank:
         spread,
         slots,
         lags,
+        max(1, WINDOW * ORIGINS // block),
     )
 
 

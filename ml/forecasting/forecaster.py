@@ -152,7 +152,7 @@ class Forecaster(ABC):
             points: list[float] = self._quantiles(some)[_MIDDLE].tolist()
             for point in points:
                 last += 1
-                self._take(point, last, known=False)
+                self._take(finite(point), last, known=False)
             missing -= some
 
     def forecast(self, horizon: int | None = None, levels: tuple[float, ...] = (0.9,)) -> Forecast:
@@ -213,7 +213,7 @@ class Forecaster(ABC):
         """The state, msgpack."""
         return _encode([
             self.name, self.step_ms, self.horizon, [self.skipped, self.filled, self.restarts],
-            self._slot, self._value, self._dump(),
+            None if self._slot is None else int(self._slot), self._value, self._dump(),
         ])  # fmt: skip
 
     @classmethod
@@ -227,19 +227,29 @@ class Forecaster(ABC):
             name, step_ms, horizon, *rest = _decode(state)
             if name not in cls._kinds:
                 raise ValueError(f"it is of {name!r}")
+            step_ms, horizon = whole(step_ms, 1), whole(horizon, 1, LONGEST_HORIZON)
             it = cls._kinds[name]._made(step_ms, horizon, rest[-1])  # noqa: SLF001 - a class below
             it._resume(*rest)  # noqa: SLF001
         except (
-            msgspec.DecodeError, TypeError, ValueError, LookupError, ConfigurationError,
+            msgspec.DecodeError, TypeError, ValueError, LookupError, ArithmeticError,
+            AttributeError, RecursionError, ConfigurationError,
         ) as exc:  # fmt: skip
             msg = f"state of a forecaster of {len(state)} bytes is damaged: {exc}"
             raise StateError(msg) from exc
         return it
 
     def _resume(self, counts: list[int], slot: int | None, value: float, held: list[Any]) -> None:
-        self.skipped, self.filled, self.restarts = map(int, counts)
-        self._slot, self._value = None if slot is None else int(slot), float(value)
+        self.skipped, self.filled, self.restarts = map(whole, counts)
+        self._slot = None if slot is None else whole(slot, -(2**53), 2**53)
+        self._value = finite(value)
         self._restore(held)
+
+
+def whole(value: Any, least: int = 0, most: int = 2**53) -> int:
+    """The value, which must be an int within these; ValueError if it is none."""
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{value!r} is no whole number from {least} to {most}")
+    return value
 
 
 def _rungs(level: float) -> tuple[int, int]:
@@ -257,4 +267,9 @@ def _beyond(quantiles: Floats, limit: float) -> float:
         return 1.0 - RUNGS[0] / 2
     if limit > quantiles[-1]:
         return RUNGS[0] / 2
-    return float(1.0 - np.interp(limit, quantiles, RUNGS)) if math.isfinite(limit) else 0.0
+    if math.isnan(limit):
+        return 0.0
+    above = int(np.searchsorted(quantiles, limit))
+    low, high = float(quantiles[above - 1]), float(quantiles[above])
+    share = (limit - low) / (high - low)
+    return 1.0 - (RUNGS[above - 1] + share * (RUNGS[above] - RUNGS[above - 1]))

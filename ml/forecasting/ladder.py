@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ml.forecasting.bands import RUNGS
 from ml.forecasting.filters import ORIGINS
+from ml.forecasting.forecaster import whole
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +32,8 @@ places to their ends, from which they can only come back."""
 class Ladder:
     """Quantiles of errors, one ladder of :data:`RUNGS` for each band, learned in blocks.
 
-    ``overlap`` (bands): how many outcomes of a band are about the same time; at least 1.
+    ``overlap`` (bands): how many outcomes of a band are about the same time; at least 1. ``known``
+    (bands): how many of the errors that quantiles were last read off are known.
 
     Source: adaptive conformal inference, Gibbs and Candès 2021. A quantile is read off the last 196
     errors of its band (the latest half while there are few), not at its rung but at a place that moves
@@ -44,14 +46,15 @@ class Ladder:
 
     def __init__(self, overlap: Floats) -> None:
         bands = len(overlap)
-        self.seen = 0
+        self._seen = 0
+        self.known = np.zeros(bands, dtype=np.int64)
         self._unknown_at = -_KEPT
         self._step = _STEP / overlap[:, None] ** _ALIKE
         self._places = np.tile(_RUNGS, (bands, 1))
         self._errors = np.full((bands, _KEPT), np.nan)
 
     def learn(self, off: Floats, issued: Floats, known: NDArray[np.bool_] | None) -> None:
-        """Take in errors (origins, bands) and what was issued for them (bands, rungs).
+        """Take in errors (origins, bands) and the quantiles issued for them (bands, rungs).
 
         Origins are those of 1, 2 or 4 blocks; of several, from a multiple of as many on.
         """
@@ -61,44 +64,54 @@ class Ladder:
         np.less_equal(each, issued[:, _MIDDLE:], out=held[:, :, _MIDDLE:])
         count: Any = len(off)
         if known is not None:
-            self._unknown_at = self.seen
+            self._unknown_at = self._seen
             off = np.where(known, off, np.nan)
             held &= known[:, :, None]
             count = known.sum(axis=0)[:, None]
-        if self.seen:
+        if self._seen:
             # Where all is known exactly, every quantile is the same and hits say nothing of where.
             told = issued[:, :1] < issued[:, -1:]
             move = _RUNGS * count - held.sum(axis=0)
             move *= self._step * told
             move += self._places
             np.minimum(np.maximum(move, _LOWEST, out=move), _HIGHEST, out=self._places)
-        place = self.seen % _KEPT
+        place = self._seen % _KEPT
         self._errors[:, place : place + len(off)] = off.T
-        self.seen += len(off)
+        self._seen += len(off)
 
     def quantiles(self) -> Floats:
         """(bands, rungs), rising: how far above its point a value will be. Nought before any error."""
-        kept = min(max(self.seen // 2, min(self.seen, _AT_ONCE)), _KEPT)
+        kept = min(max(self._seen // 2, min(self._seen, _AT_ONCE)), _KEPT)
+        self.known[:] = kept
         if not kept:
             return np.zeros(self._places.shape)
         errors = self._errors
         if kept < _KEPT:
-            errors = errors[:, (self.seen - 1 - np.arange(kept)) % _KEPT]
+            errors = errors[:, (self._seen - 1 - np.arange(kept)) % _KEPT]
         count: Any = kept
-        if self.seen - self._unknown_at <= _KEPT:
-            count = kept - np.isnan(errors).sum(axis=1)[:, None]
+        if self._seen - self._unknown_at <= _KEPT:
+            self.known -= np.isnan(errors).sum(axis=1)
+            count = self.known[:, None]
         return _read(errors, np.sort(self._places, axis=1), count)
 
     def dump(self) -> list[Any]:
-        errors = self._errors[:, : min(self.seen, _KEPT)]
-        return [self.seen, self._unknown_at, self._places.tobytes(), errors.tobytes()]
+        errors = self._errors[:, : min(self._seen, _KEPT)]
+        parts = (self.known, self._places, errors)
+        return [self._seen, self._unknown_at, *(part.tobytes() for part in parts)]
 
-    def restore(self, state: list[Any]) -> None:
-        seen, unknown_at, places, errors = state
-        self.seen, self._unknown_at = int(seen), int(unknown_at)
-        self._places[:] = np.frombuffer(places).reshape(self._places.shape)
-        held = self._errors[:, : min(self.seen, _KEPT)]
-        held[:] = np.frombuffer(errors).reshape(held.shape)
+    def restore(self, state: list[Any], seen: int) -> None:
+        """What :meth:`dump` gave after so many origins."""
+        if state[0] != seen:
+            raise ValueError(f"quantiles are of {state[0]} origins, and {seen} have been judged")
+        self._seen, self._unknown_at = seen, whole(state[1], -_KEPT, seen)
+        self.known[:] = np.frombuffer(state[2], dtype=np.int64)
+        self._places[:] = np.frombuffer(state[3]).reshape(self._places.shape)
+        held = self._errors[:, : min(seen, _KEPT)]
+        held[:] = np.frombuffer(state[4]).reshape(held.shape)
+        if not ((self._places >= _LOWEST) & (self._places <= _HIGHEST)).all():
+            raise ValueError("places are not on their sides of the middle")
+        if ((self.known < 0) | (self.known > seen)).any() or np.isinf(held).any():
+            raise ValueError("errors are not finite, or more are known than have been")
 
 
 def _read(errors: Floats, places: Floats, count: Any) -> Floats:

@@ -139,6 +139,6 @@ class MemberForecaster(Forecaster):
 
 
 def _mix(said: Floats, weights: Floats) -> Floats:
-    """The weighted mean of members that say something; NaN where none does."""
+    """The weighted mean of members that say something; nought where none does."""
     mixed: Floats = np.where(weights > 0, said * weights, 0.0).sum(axis=0)
     return mixed

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.forecasting.forecaster import whole
+from ml.protocol import LARGEST
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -47,13 +50,13 @@ class Tail:
         return [self.end, self.part(start, self.end).tobytes()]
 
     def restore(self, state: list[Any]) -> None:
-        end, held = state
-        values = np.frombuffer(held)
-        if len(values) != min(int(end), self._kept):
-            raise ValueError(f"{len(values)} values are held of {end}")
-        self._base = int(end) - len(values)
+        self.end, values = whole(state[0]), np.frombuffer(state[1])
+        if len(values) != min(self.end, self._kept):
+            raise ValueError(f"{len(values)} values are held of {self.end}")
+        if not (np.abs(values) <= LARGEST).all():
+            raise ValueError("values are not finite")
+        self._base = self.end - len(values)
         self._held[: len(values)] = values
-        self.end = int(end)
 
 
 class Past:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.forecasting.filters import FILTERS, LAST
+
 Floats = NDArray[np.float64]
 
 _RATE = 0.0175
 """Of an origin; a block's seven move the mean by an eighth."""
-
 
 _TINY = 5e-324
 """The smallest number: an error of nought has all the weight."""
@@ -21,46 +22,46 @@ class Ranking:
     """Running mean absolute error of each member in each of ``bands`` of horizons.
 
     Weights are errors to the power of -12: where one is clearly best it is alone, where two are
-    alike their mean is taken. Members join as their season becomes known. Until a block has been judged,
-    member ``first`` is believed.
+    alike their mean is taken. Members join as their season becomes known, and count in a band once
+    they have been off in it. Where none has been, the last value is believed.
     """
 
-    def __init__(self, bands: int, first: int) -> None:
-        self._bands, self._first = bands, first
-        self._errors = np.empty((0, bands))
-        self._seen: list[int] = []
+    def __init__(self, bands: int) -> None:
+        self._errors = np.zeros((1 + len(FILTERS), bands))
+        self._seen = np.zeros((1 + len(FILTERS), bands))
+        self._steady = False
 
     def learn(self, errors: Floats, known: NDArray[np.bool_] | None) -> None:
         """Take in a block's errors (origins, members, bands), of which these (origins, bands) count."""
         off = np.abs(errors)
         origins, members = off.shape[:2]
-        told = None
+        if len(self._errors) < members:
+            more = ((0, members - len(self._errors)), (0, 0))
+            self._errors, self._seen = np.pad(self._errors, more), np.pad(self._seen, more)
+            self._steady = False
+        rate: Any = 1.0 - (1.0 - _RATE) ** origins
         if known is None:
             mean = off.sum(axis=0) / origins
+            counts: Any = origins
         else:
             counts = known.sum(axis=0)
-            told = counts > 0
             mean = (off * known[:, None]).sum(axis=0) / np.maximum(counts, 1)
-        before = self._errors
-        if len(before) < members:
-            before = np.concatenate([before, mean[len(before) :]])
-            self._seen += [0] * (members - len(self._seen))
-        rate: Any = 1.0 - (1.0 - _RATE) ** origins
-        if self._seen[-1] < origins / rate:  # the youngest still averages
-            self._seen = [n + origins for n in self._seen]
-            rate = np.array([max(rate, origins / n) for n in self._seen])[:, None]
-        mean -= before
+            rate = 1.0 - (1.0 - _RATE) ** counts
+        if not self._steady:
+            self._seen += counts
+            rate = np.maximum(rate, counts / np.maximum(self._seen, 1))
+            self._steady = bool((self._seen * _RATE >= 1.0).all())
+        mean -= self._errors
         mean *= rate
-        mean += before
-        self._errors = mean if told is None else np.where(told, mean, before)
+        self._errors += mean
 
     def weights(self) -> Floats:
         """(members, bands); they sum to 1 in each band."""
-        if not len(self._errors):
-            alone = np.zeros((5, self._bands))
-            alone[self._first] = 1.0
-            return alone
         errors = np.maximum(self._errors, _TINY)
+        if not self._steady:
+            judged = self._seen > 0
+            errors[~judged] = np.inf
+            errors[LAST, ~judged.any(axis=0)] = 1.0
         share: Floats = errors.min(axis=0) / errors
         share *= share
         share *= share
@@ -69,9 +70,14 @@ class Ranking:
         return share
 
     def dump(self) -> list[Any]:
-        return [self._seen, self._errors.tobytes()]
+        return [self._seen.tobytes(), self._errors.tobytes()]
 
     def restore(self, state: list[Any]) -> None:
-        seen, errors = state
-        self._seen = list(map(int, seen))
-        self._errors = np.frombuffer(errors).reshape(len(self._seen), self._bands).copy()
+        bands = self._errors.shape[1]
+        seen, errors = (np.frombuffer(part).reshape(-1, bands).copy() for part in state)
+        if seen.shape != errors.shape or (len(seen) - 1) % len(FILTERS) or len(seen) < 5:
+            raise ValueError(f"{len(errors)} members have errors, {len(seen)} have been judged")
+        if not (np.isfinite(errors) & (errors >= 0) & np.isfinite(seen) & (seen >= 0)).all():
+            raise ValueError("members' errors are not finite")
+        self._seen, self._errors = seen, errors
+        self._steady = bool((seen * _RATE >= 1.0).all())

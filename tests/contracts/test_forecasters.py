@@ -256,6 +256,7 @@ def test_a_long_gap_begins_anew(kind):
         (lambda it: create(0), "0 ms"),
         (lambda it: create(HOUR, 0), "horizon of 0"),
         (lambda it: create(HOUR, pace=3), "pace of 3 blocks is none; there are 1, 2, 4"),
+        (lambda it: create(HOUR, members=DEFAULT, pace=2), "no pace"),
         (lambda it: create(HOUR, members=("oracle",)), "no member 'oracle'"),
         (lambda it: create(1_001, members=("day",)), "none fits"),
     ],

@@ -3,6 +3,7 @@
 import math
 import random
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from ml.forecasting.ladder import Ladder
 from ml.forecasting.past import AT_ONCE, Past, Tail
 from ml.forecasting.protocol import seasons_of
 from ml.forecasting.ranking import Ranking
+from models.errors import StateError
 
 HOUR = 3_600_000
 DAYS = [50 + 20 * math.sin(place * math.pi / 12) + place % 5 for place in range(900)]
@@ -86,7 +88,7 @@ def test_a_block_holds_against_what_came_what_each_member_said_before_it_came(ho
     for number, name in enumerate(member_names()):
         for place, origin in enumerate(first + bank.origins):
             for band, h in enumerate(ahead[place].tolist()):
-                begun = first + int(bank.origins[place // ORIGINS * ORIGINS])
+                begun = first + int(bank.origins[place // bank.together * bank.together])
                 said = plain.member(name, begun if name == "median" else int(origin), h)
                 assert errors[place, number, band] == pytest.approx(
                     DAYS[origin + h - 1] - said, abs=1e-6
@@ -156,11 +158,99 @@ def test_it_follows_a_whole_number_and_a_numpy_one_alike():
     assert BlockForecaster.load(it.dump()).forecast() == it.forecast()
 
 
-def test_states_that_contradict_themselves_are_refused():
-    it = taught(DAYS)
-    pace, blocks, *rest = it._dump()
-    with pytest.raises(ValueError, match="blocks leave open"):
-        create(HOUR, 12)._restore([pace, blocks - 2, *rest])
+def bytes_of(*values):
+    return np.array(values, dtype=float).tobytes()
+
+
+# Where in [name, step, horizon, counts, slot, value, held] what is put; held = [pace, blocks, filled,
+# past, ranking, ladder, issues].
+DAMAGES = {
+    "a step that is no int": ((1,), 3_600_000.0),
+    "a horizon that is no int": ((2,), 12.0),
+    "counts without end": ((3, 0), math.inf),
+    "a slot beyond all": ((4,), 1e300),
+    "a value that is none": ((5,), math.nan),
+    "blocks without end": ((6, 1), math.inf),
+    "too many blocks": ((6, 1), 10**12),
+    "fewer blocks": ((6, 1), 60),
+    "a pace that there is not": ((6, 0), 3),
+    "slots filled that never were": ((6, 2), [10**6]),
+    "values that are not finite": ((6, 3, 0, 1), bytes_of(*[math.nan] * 460)),
+    "too few values": ((6, 3, 0, 1), bytes_of(1.0)),
+    "an end that is no int": ((6, 3, 0, 0), math.inf),
+    "members never judged": ((6, 4, 0), b""),
+    "negative errors": ((6, 4, 1), bytes_of(*[-1.0] * 13 * 7)),
+    "more errors than there were": ((6, 5, 0), 10**15),
+    "places beyond the middle": ((6, 5, 3), bytes_of(*[math.nan] * 11 * 7)),
+    "errors without end": ((6, 5, 4), bytes_of(*[math.inf] * 196 * 7)),
+    "nothing in force": ((6, 6), []),
+    "in force from never on": ((6, 6, 0, 0), 10**18),
+    "weights of nobody": ((6, 6, 0, 2), b""),
+    "weights that are not finite": ((6, 6, 0, 2), bytes_of(*[math.nan] * 13 * 7)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_states_that_contradict_themselves_are_refused(damage):
+    state = msgspec.msgpack.decode(taught(DAYS).dump())
+    path, value = DAMAGES[damage]
+    place = state
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(StateError):
+        BlockForecaster.load(msgspec.msgpack.encode(state))
+
+
+@pytest.mark.parametrize("state", [b"\x91" * 200_000, b"\xc1", b"\x99" + b"\x00" * 9])
+def test_what_is_no_state_is_refused(state):
+    with pytest.raises(StateError):
+        BlockForecaster.load(state)
+
+
+@pytest.mark.parametrize(("every", "slots"), [(281, 300), (60, 40), (41, 200), (3, 400)])
+def test_a_forecast_is_made_of_values_and_not_of_what_was_filled_in(every, slots):
+    """One value in so many slots, 48 ahead: bridged, but of a horizon little is known for long."""
+    draw, it = random.Random(3), create(300_000, 48)
+    for place in range(slots):
+        it.learn(100 + draw.gauss(0, 10), place * every * 300_000)
+        known = it._ladder.known
+        said = it.forecast(48)
+        assert said.learning == (known.min() < 14)
+        if not said.learning:
+            low, high = said.intervals[0.9]
+            assert np.subtract(high, low).min() > 1
+            assert 0 < min(said.points) <= max(said.points) < 200
+    assert said.learning == (every > 20)
+
+
+def test_members_that_join_in_a_gap_are_not_believed_for_it():
+    """The day becomes known in a block of which no value came; it says nothing of a random walk."""
+    draw, it, at = random.Random(4), create(300_000, 48), 0.0
+    for place in range(900):
+        at += draw.gauss(0, 1)
+        if not 290 <= place < 400:
+            it.learn(at, place * 300_000)
+        if place in {460, 520, 600}:
+            assert it._issues[-1].weights[5:].sum(axis=0).mean() < 0.5
+
+
+def test_places_and_times_of_numpy_are_kept_as_numbers():
+    it = create(HOUR, 12)
+    for place in np.arange(200):
+        it.learn(float(place), place * HOUR)
+
+    assert BlockForecaster.load(it.dump()).forecast() == it.forecast()
+
+
+def test_chances_are_chances_where_quantiles_are_almost_one():
+    draw, it = random.Random(8), create(HOUR, 12)
+    for place in range(300):
+        it.learn(draw.randint(-3, 3) * 5e-324, place * HOUR)
+    chances = [it.crossing(n * 5e-324, "up", 6 * HOUR).probability for n in range(-4, 6)]
+
+    assert all(0 <= chance <= 1 for chance in chances)
+    assert chances == sorted(chances, reverse=True)
 
 
 # -- horizons and origins ------------------------------------------------------------------------------
@@ -242,39 +332,43 @@ def errors(*members):
 
 
 def test_the_best_is_believed_and_those_alike_share():
-    ranking = Ranking(2, 2)
+    ranking = Ranking(2)
     assert ranking.weights()[:, 0].tolist() == [0, 0, 1, 0, 0]
-    ranking.learn(errors(2.0, 1.0, -1.0), None)
+    ranking.learn(errors(2.0, 1.0, -1.0, 9.0, 9.0), None)
 
-    assert ranking.weights()[:, 0] == pytest.approx([2**-12 / 2, 0.5, 0.5], abs=1e-4)
+    assert ranking.weights()[:3, 0] == pytest.approx([2**-12 / 2, 0.5, 0.5], abs=1e-4)
 
 
 def test_who_is_never_off_has_all_the_weight_and_tiny_errors_are_told_apart():
-    ranking = Ranking(2, 2)
-    ranking.learn(errors(0.0, 1e-300), None)
-    assert ranking.weights()[:, 1] == pytest.approx([1.0, 0.0], abs=1e-200)
-    ranking = Ranking(2, 2)
-    ranking.learn(errors(4e-300, 1e-300), None)
-    assert ranking.weights()[:, 1] == pytest.approx([0.0, 1.0], abs=1e-6)
+    ranking = Ranking(2)
+    ranking.learn(errors(0.0, *[1e-300] * 4), None)
+    assert ranking.weights()[:, 1] == pytest.approx([1.0, 0.0, 0.0, 0.0, 0.0], abs=1e-200)
+    ranking = Ranking(2)
+    ranking.learn(errors(*[4e-300] * 4, 1e-300), None)
+    assert ranking.weights()[:, 1] == pytest.approx([0.0, 0.0, 0.0, 0.0, 1.0], abs=1e-6)
 
 
-def test_a_member_that_joins_is_judged_by_its_own_errors():
-    ranking = Ranking(2, 2)
-    for _ in range(30):
-        ranking.learn(errors(5.0, 4.0), None)
-    ranking.learn(errors(5.0, 4.0, 1.0), None)
+@pytest.mark.parametrize("blocks", [3, 60])
+def test_members_that_join_are_judged_by_their_own_errors(blocks):
+    ranking = Ranking(2)
+    for _ in range(blocks):
+        ranking.learn(errors(*[5.0] * 5), None)
+    ranking.learn(errors(*[5.0] * 5, 1.0, *[9.0] * 3), None)
 
-    assert ranking.weights()[2, 0] > 0.99
+    assert ranking.weights()[5, 0] > 0.99
 
 
 def test_what_is_not_known_ranks_nobody():
-    ranking, known = Ranking(2, 2), np.ones((ORIGINS, 2), dtype=bool)
-    ranking.learn(errors(1.0, 2.0), None)
-    before = ranking.weights()
+    """Of band 1 nothing is known, first of all members and then of those that join."""
+    ranking, known = Ranking(2), np.ones((ORIGINS, 2), dtype=bool)
     known[:, 1] = False
-    ranking.learn(errors(9.0, 1.0), known)
+    ranking.learn(errors(1.0, 2.0, 2.0, 2.0, 2.0), known)
+    assert ranking.weights()[:, 1].tolist() == [0, 0, 1, 0, 0]
+    ranking.learn(errors(1.0, 2.0, 2.0, 2.0, 2.0), None)
+    before = ranking.weights()
+    ranking.learn(errors(9.0, *[1.0] * 8), known)
 
-    assert ranking.weights()[:, 1].tolist() == before[:, 1].tolist()
+    assert ranking.weights()[:, 1].tolist() == [*before[:, 1].tolist(), 0, 0, 0, 0]
     assert ranking.weights()[1, 0] > before[1, 0]
 
 
