@@ -57,7 +57,7 @@ class Forecaster(ABC):
 
     Values stand in slots of ``step_ms``. Of several in one slot the first is learned, and none that is
     older than the newest; ``skipped`` counts the others. Missing slots are filled with the
-    forecaster's own points, of which nothing is concluded (``filled`` counts); after a gap longer
+    forecaster's own points, of which no error is taken (``filled`` counts); after a gap longer
     than a season and than the horizon everything begins anew (``restarts``). ``horizon`` is the
     farthest slot ahead. Given the same calls it gives the same answers, also after
     ``load(dump())`` at any point.
