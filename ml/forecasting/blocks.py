@@ -39,6 +39,7 @@ _OLD = 4
 _ROUNDING = 1e-12
 """Of the largest of the last values: ends are wider by as much, for sums of products are not exact."""
 
+_LOWEST = -LARGEST
 _OUTWARDS = np.sign(np.array(RUNGS) - 0.5)
 _NAMES = member_names()
 
@@ -98,7 +99,7 @@ class BlockForecaster(Forecaster):
     def learn(self, value: float, at: int) -> None:
         """See :meth:`Forecaster.learn`; this is the same, quicker where a slot follows the last."""
         value, slot = float(value), at // self.step_ms
-        if slot - 1 != self._slot or not -LARGEST <= value <= LARGEST:
+        if slot - 1 != self._slot or not _LOWEST <= value <= LARGEST:
             super().learn(value, at)
             return
         self._slot, self._value = slot, value
@@ -182,7 +183,9 @@ class BlockForecaster(Forecaster):
 
     def _issue(self) -> None:
         end = self._past.values.end
-        size = float(np.abs(self._past.values.part(max(end - WINDOW, 0), end)).max(initial=0.0))
+        size = (
+            float(np.abs(self._past.values.part(max(end - WINDOW, 0), end)).max()) if end else 0.0
+        )
         ranks, quantiles = self._ranking.weights(), self._ladder.quantiles()
         self._issues.append(_Issue(end, _ROUNDING * size, ranks, quantiles))
         self._apply()
@@ -190,6 +193,8 @@ class BlockForecaster(Forecaster):
     def _apply(self) -> None:
         """Spread what was issued last over the slots, so that a forecast is a product of matrices."""
         bank, issue = self._bank, self._issues[-1]
+        self._known_least: list[int] = np.minimum.accumulate(self._ladder.known).tolist()
+        self._best: list[int] = issue.weights.argmax(axis=0).tolist()
         weights = issue.weights.take(bank.band, axis=1)
         by_row = weights[1:].reshape(-1, len(FILTERS), self.horizon)
         said = np.zeros((len(by_row), bank.now.shape[1], self.horizon))
@@ -204,8 +209,7 @@ class BlockForecaster(Forecaster):
     # -- forecasting --------------------------------------------------------------------------------
 
     def _learns(self, slots: int) -> bool:
-        far = int(self._bank.band[slots - 1])
-        return bool(self._ladder.known[: far + 1].min() < LEAST)
+        return self._known_least[int(self._bank.band[slots - 1])] < LEAST
 
     def _quantiles(self, slots: int) -> Floats:
         self._settle()
@@ -220,8 +224,7 @@ class BlockForecaster(Forecaster):
         return quantiles[:, :slots]
 
     def _believed(self, slots: int) -> str:
-        column = self._issues[-1].weights[:, self._bank.band[slots - 1]]
-        return _NAMES[int(column.argmax())]
+        return _NAMES[self._best[int(self._bank.band[slots - 1])]]
 
     # -- state --------------------------------------------------------------------------------------
 

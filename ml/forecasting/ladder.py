@@ -92,7 +92,9 @@ class Ladder:
         if self._seen - self._unknown_at <= _KEPT:
             self.known -= np.isnan(errors).sum(axis=1)
             count = self.known[:, None]
-        return _read(errors, np.sort(self._places, axis=1), count)
+        places = self._places.copy()
+        places.sort(axis=1)
+        return _read(errors, places, count)
 
     def dump(self) -> list[Any]:
         errors = self._errors[:, : min(self._seen, _KEPT)]
@@ -124,12 +126,15 @@ def _read(errors: Floats, places: Floats, count: Any) -> Floats:
     inner[:] = errors
     inner.sort(axis=1)  # what is not known stands last
     flat, row = reach.ravel(), np.arange(0, reach.size, reach.shape[1])[:, None]
-    top = row + count
-    low, high = flat.take(row + 1), flat.take(top)
-    if not np.all(count):
-        low, high = np.where(count, low, 0.0), np.where(count, high, 0.0)
-    beyond = (high - low) / (count + 1)
-    flat[row], flat[top + 1] = low - beyond, high + beyond
+    if isinstance(count, int):
+        low, high = reach[:, 1:2], reach[:, count : count + 1]
+        beyond = (high - low) / (count + 1)
+        reach[:, :1], reach[:, count + 1 :] = low - beyond, high + beyond
+    else:
+        top, some = row + count, count > 0
+        low, high = np.where(some, flat[row + 1], 0.0), np.where(some, flat[top], 0.0)
+        beyond = (high - low) / (count + 1)
+        flat[row], flat[top + 1] = low - beyond, high + beyond
     place = places * (count + 1)
     below = np.minimum(place.astype(np.intp), count)
     place -= below

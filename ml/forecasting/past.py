@@ -119,9 +119,10 @@ class Past:
 
     def median(self, stop: int, count: int) -> float:
         """The (upper) median of the last ``count`` values before number ``stop``; of fewer at first."""
-        last = self.values.part(max(stop - count, 0), stop)
+        last = self.values.part(max(stop - count, 0), stop).copy()
         middle = len(last) // 2
-        return float(np.partition(last, middle)[middle])
+        last.partition(middle)
+        return float(last[middle])
 
     def ago(self, row: int, numbers: Ints, ahead: Ints) -> Floats:
         """What row ``row`` says of values by number, ``ahead`` slots from the last that may be known.
