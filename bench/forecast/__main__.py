@@ -56,10 +56,10 @@ def main() -> None:
     parser.add_argument("--renew-baseline", action="store_true", help="fit AutoETS again")
     parser.add_argument("--only", default="", help="series whose name contains this")
     options = parser.parse_args()
+    results: dict[str, Any] = {**about(), "seed": SEED, "level": LEVEL}
     series = [s for s in all_series(options.corpus) if options.only in s.name]
     if options.renew_baseline:
         renew([task_of(s) for s in compared(series)])
-    results: dict[str, Any] = {**about(), "seed": SEED, "level": LEVEL}
     rolled = [roll(s) for s in series]
     against = versus(compared(series))
     print("\n".join(table(rolled)), "\n")
