@@ -239,8 +239,8 @@ class BlockForecaster(Forecaster):
             for issue in self._issues
         ]
         return [
-            self._pace, self._blocks, self._filled, self._past.dump(), self._ranking.dump(), self._ladder.dump(),
-            issues,
+            self._pace, self._blocks, self._filled, self._past.dump(), self._ranking.dump(),
+            self._ladder.dump(), issues,
         ]  # fmt: skip
 
     def _restore(self, state: list[Any]) -> None:
