@@ -28,9 +28,6 @@ from models.learning import Kind, ModelState
 AT_ONCE = 4
 """Predictions that run or wait; each takes up to a few seconds of a core."""
 
-FORECAST_POINTS = 2_000
-"""Values that a forecast learns, the newest: those of a week in steps of five minutes."""
-
 DAY_MS = 86_400_000
 
 
@@ -95,7 +92,7 @@ class Predictor:
         if asked.spec:
             msg = "a forecast learns from the values it continues; leave spec out"
             raise InvalidRequestError(msg)
-        points = given.points[-FORECAST_POINTS:]
+        points = given.points
         horizon, levels = asked.horizon, tuple(asked.levels)
         try:
             if asked.model is None:
@@ -124,7 +121,7 @@ class Predictor:
             size_ms=given.size,
             points=[],
             forecast=_slots(found),
-            truncated=given.truncated or len(points) < len(given.points),
+            truncated=given.truncated,
         )
 
     def _forecaster(

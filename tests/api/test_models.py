@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from api.services import models, prediction
+from api.services import models
 from api.times import parse_time
 from ml import life
 from models.learning import ModelState, key_of
@@ -233,12 +233,12 @@ async def test_a_stored_series_is_continued(client):
         assert 90 < slot["value"] < 110
 
 
-async def test_posted_points_are_continued_from_the_newest(client, monkeypatch):
-    monkeypatch.setattr(prediction, "FORECAST_POINTS", 100)
+async def test_posted_points_are_all_learned_and_continued_from_the_newest(client):
     points = [{"at": n * 5_000, "value": 1e6 if n < 300 else 7.0} for n in range(400)]
     found = await predict(client, points=points, mode="forecast", horizon=2)
     ahead = found["forecast"]
-    assert found["truncated"]
+    assert not found["truncated"]
+    assert "learned 400 values" in found["source"]
     assert ahead["step_ms"] == 5_000
     assert [slot["value"] for slot in ahead["slots"]] == pytest.approx([7.0, 7.0])
     few = await predict(client, points=points[:5], mode="forecast")
