@@ -62,9 +62,9 @@ class Kind(NamedTuple):
 class Rolled(NamedTuple):
     """Of one series; errors in mean absolute scaled errors (MASE, Hyndman and Koehler 2006).
 
-    ``kinds`` by :data:`KINDS`; ``alone`` member -> MASE by itself. Intervals: the share of values in the 90 % interval, its mean width and its mean interval
-    score (Gneiting and Raftery 2007: width, and 20 times what a value lies outside), scaled like the
-    errors; of ``plain`` those of :func:`conformal`.
+    ``kinds`` by :data:`KINDS`; ``alone`` member -> MASE by itself. Intervals: the share of values in the
+    90 % interval, its mean width and its mean interval score (Gneiting and Raftery 2007: width, and 20
+    times what a value lies outside), scaled like the errors; of ``plain`` those of :func:`conformal`.
     """
 
     name: str

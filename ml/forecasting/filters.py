@@ -121,7 +121,7 @@ def _filters() -> Floats:
 
 
 def _prime(least: int) -> int:
-    """The smallest prime from there on that is at least ``ORIGINS``."""
+    """The smallest prime that is at least that, and at least ``ORIGINS``."""
     number = max(least, ORIGINS)
     while any(number % each == 0 for each in range(2, math.isqrt(number) + 1)):
         number += 1
