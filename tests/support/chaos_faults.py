@@ -33,6 +33,9 @@ ACTIONS = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}
 IN_FLIGHT = 0.002
 """Seconds a commit is given to leave the process; the broker's answer may come or not."""
 
+TAKES_EFFECT = 1.0
+"""Seconds within which a process has stopped that stops itself."""
+
 
 class Fault:
     """The fault that the environment asks for; ``reach`` is called wherever one may be."""
@@ -56,6 +59,8 @@ class Fault:
         if mark := os.environ.get("CHAOS_MARK"):
             Path(mark).write_text(str(time.time()))
         os.kill(os.getpid(), self._signal)
+        # The signal may reach another thread first: this one must not go on to what comes next.
+        time.sleep(TAKES_EFFECT)
 
     def reach(self, point: str) -> None:
         """Have the fault happen if it is to happen here."""
