@@ -18,8 +18,7 @@ import numpy as np
 from bench.nab.contenders import Contest
 from bench.nab.corpus import Series
 from bench.nab.scoring import Cooldown, Floats, weigh
-
-WEEK_MS = 7 * 24 * 3_600_000
+from ml.forecasting.protocol import WEEK
 
 
 class Point(NamedTuple):
@@ -173,4 +172,4 @@ def _group(series: Series) -> str:
 
 def _weeks(series: Series) -> float:
     """From the end of probation, before which nothing alerts, to the last point."""
-    return (series.times[-1] - series.times[series.probation]) / WEEK_MS
+    return (series.times[-1] - series.times[series.probation]) / WEEK

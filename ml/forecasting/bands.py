@@ -7,6 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
 RUNGS = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.995)
 """The quantiles that are followed; with them intervals of 50, 80, 90, 95 and 99 %."""
 
@@ -21,22 +24,22 @@ whole hours: intervals held for those alone.)
 """
 
 
-def nodes_of(horizon: int) -> NDArray[np.int64]:
+def nodes_of(horizon: int) -> Ints:
     """The last horizon of each band: 1, 2, 3, 4, 6, 8, 12, 16, ... and the very last."""
     powers = [2**k for k in range(horizon.bit_length())]
     halves = [3 * power // 2 for power in powers[1:]]
     return np.array(sorted({*(n for n in powers + halves if n < horizon), horizon}), dtype=np.int64)
 
 
-def middles(nodes: NDArray[np.int64]) -> NDArray[np.float64]:
+def middles(nodes: Ints) -> Floats:
     """The middle of each band."""
-    middle: NDArray[np.float64] = (np.append(0, nodes[:-1]) + 1 + nodes) / 2
+    middle: Floats = (np.append(0, nodes[:-1]) + 1 + nodes) / 2
     return middle
 
 
-def looked_at(number: NDArray[np.int64], nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+def looked_at(number: Ints, nodes: Ints) -> Ints:
     """(..., bands): the horizon of each band that origins of these numbers (...) are about."""
     first = np.append(0, nodes[:-1]) + 1
     turn = (number[..., None] * SILVER + np.arange(len(nodes)) * GOLDEN) % 1.0
-    ahead: NDArray[np.int64] = first + (turn * (nodes - first + 1)).astype(np.int64)
+    ahead: Ints = first + (turn * (nodes - first + 1)).astype(np.int64)
     return ahead

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.forecasting.bands import RUNGS, middles
+from ml.forecasting.bands import RUNGS, Floats, Ints, middles
 from ml.forecasting.filters import (
     FILTERS,
     MEDIAN_OF,
@@ -16,11 +16,10 @@ from ml.forecasting.filters import (
     PACES,
     WINDOW,
     Bank,
-    Ints,
     bank_of,
     member_names,
 )
-from ml.forecasting.forecaster import HORIZON, Floats, Forecaster, whole
+from ml.forecasting.forecaster import HORIZON, Forecaster, whole
 from ml.forecasting.ladder import Ladder
 from ml.forecasting.past import Past
 from ml.forecasting.ranking import Ranking
@@ -259,8 +258,8 @@ class BlockForecaster(Forecaster):
             raise ValueError(msg)
         self._filled = [whole(number, 0, end - 1) for number in filled]
         self._issues = deque(_restored(issue, bands, end) for issue in issues)
-        since, most = [issue.since for issue in self._issues], len(FILTERS) * len(self._bank.lags)
-        if since != sorted(since) or any(len(i.weights) > 5 + most for i in self._issues):
+        since, members = [i.since for i in self._issues], len(FILTERS) * (1 + len(self._bank.lags))
+        if since != sorted(since) or any(len(i.weights) > 1 + members for i in self._issues):
             raise ValueError("what was issued is in no order, or of members that there are not")
         self._apply()
 

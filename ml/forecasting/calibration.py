@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.forecasting.bands import RUNGS
+from ml.forecasting.bands import RUNGS, Floats
 
 _RUNGS = np.array(RUNGS)
 _LOWER = _RUNGS < 0.5
@@ -19,8 +19,6 @@ _STEP = np.where(_RUNGS == 0.5, 0.0, 0.02)
 _BEYOND = 0.02
 """How far a place may leave [0, 1]: further, it would take thousands of outcomes to come back after a
 run of misses, and intervals would stay far too wide."""
-
-Floats = NDArray[np.float64]
 
 
 class Calibration:

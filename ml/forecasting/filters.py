@@ -14,11 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.forecasting.bands import looked_at, middles, nodes_of
+from ml.forecasting.bands import Floats, Ints, looked_at, middles, nodes_of
 from ml.forecasting.protocol import Seasons
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 WINDOW = 64
 """Values that a filter sees."""

@@ -8,14 +8,11 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from ml.forecasting.bands import LEVELS, RUNGS
+from ml.forecasting.bands import LEVELS, RUNGS, Floats
 from ml.forecasting.protocol import seasons_of
 from ml.protocol import finite
 from models.errors import ConfigurationError, StateError
-
-Floats = NDArray[np.float64]
 
 HORIZON = 48
 LONGEST_HORIZON = 500

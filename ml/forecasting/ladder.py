@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.forecasting.bands import RUNGS
+from ml.forecasting.bands import RUNGS, Floats
 from ml.forecasting.filters import ORIGINS
 from ml.forecasting.forecaster import whole
-
-Floats = NDArray[np.float64]
 
 _RUNGS = np.array(RUNGS)
 _MIDDLE = RUNGS.index(0.5)

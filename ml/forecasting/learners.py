@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from ml.forecasting.bands import GOLDEN, RUNGS, looked_at, middles, nodes_of
-from ml.forecasting.calibration import Calibration, Floats
+from ml.forecasting.bands import GOLDEN, RUNGS, Floats, looked_at, middles, nodes_of
+from ml.forecasting.calibration import Calibration
 from ml.forecasting.forecaster import HORIZON, Forecaster
 from ml.forecasting.members import DEFAULT, create
 from ml.forecasting.selection import Selection

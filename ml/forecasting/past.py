@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ml.forecasting.bands import Floats, Ints
 from ml.forecasting.forecaster import whole
 from ml.protocol import LARGEST
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 AT_ONCE = 256
 """Values that are put into a tail at once at most."""

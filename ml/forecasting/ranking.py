@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.forecasting.bands import Floats
 from ml.forecasting.filters import FILTERS, LAST
-
-Floats = NDArray[np.float64]
 
 _RATE = 0.0175
 """Of an origin; a block's seven move the mean by an eighth."""

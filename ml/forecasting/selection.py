@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.forecasting.bands import Floats
+
 _RATE = 0.01
 _SHARPNESS = 8
 """Power of the running error by which weight falls: twice the error, a 256th of the weight."""
 
 _LEAST = 5
 """Errors that a member must have made before it is compared."""
-
-Floats = NDArray[np.float64]
 
 
 class Selection:
