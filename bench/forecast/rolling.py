@@ -118,7 +118,7 @@ def roll(series: Regular) -> Rolled:
     alone = members.create(DEFAULT, seasons_of(series.step_ms))
     singly: dict[str, list[Floats]] = {name: [] for name in alone}
     plain: list[tuple[Floats, Floats, Floats]] = []
-    every = EVERY[len(values) <= 1_500]
+    origins = origins_of(values)
     for place, (value, known) in enumerate(zip(values, series.filled, strict=True)):
         at = series.start + place * series.step_ms
         if not math.isnan(value):
@@ -126,9 +126,7 @@ def roll(series: Regular) -> Rolled:
                 each.learn(value, at)
         for member in alone.values():
             member.learn(known, at)
-        if place % every or place < WARM * len(values) or place + 1 == len(values):
-            continue
-        if math.isnan(value):
+        if place not in origins or math.isnan(value):
             continue
         coming = values[place + 1 : place + 1 + horizon]
         told = [(each, *each.ask()) for each in asked.values()]
@@ -144,6 +142,12 @@ def roll(series: Regular) -> Rolled:
     for kind in (OURS, THRIFTY):
         kinds[kind] = kinds[kind]._replace(learn_us=cost(series, kind))
     return Rolled(series.name, len(values), len(plain), kinds, mase, judged(plain, scale))
+
+
+def origins_of(values: Floats) -> range:
+    """Places after which forecasts are asked for: every 25th (or fifth) after the first quarter."""
+    every = EVERY[len(values) <= 1_500]
+    return range(math.ceil(WARM * len(values) / every) * every, len(values) - 1, every)
 
 
 def cost(series: Regular, kind: str) -> float:

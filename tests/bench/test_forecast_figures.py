@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from bench.forecast.__main__ import compared, summary, table
+from bench.forecast.known import Draw, autoregression, drawn, right
+from bench.forecast.known import table as table_of_known
 from bench.forecast.rolling import OURS, Intervals, conformal, judged, online, roll, task_of
 from bench.forecast.series import Regular, on_grid
 from ml.forecasting import create
@@ -99,3 +101,26 @@ def test_ten_series_at_most_are_compared_and_artificial_ones_never():
     assert [s.name for s in compared([daily(10, "alone")])] == ["alone"]
     assert chosen[:2] == ["river: x", "simulator: y"]
     assert "art_one" not in chosen
+
+
+def test_intervals_of_a_known_process_hold_what_they_promise():
+    walk = drawn([daily(6_000)._replace(values=np.zeros(6_000))], 0.5, 1)
+    low, high = right(2.0, 0.5, 2)
+
+    assert 0.885 < walk.coverage["exactly right"][0] < 0.915
+    np.testing.assert_allclose((low + high) / 2, [1.0, 0.5])
+    np.testing.assert_allclose((high - low) / 2, [1.644854, 1.644854 * math.sqrt(1.25)], rtol=1e-6)
+
+
+def test_an_autoregression_is_the_one_before_and_a_step():
+    np.testing.assert_array_equal(autoregression(np.array([1.0, 0.0, 2.0]), 0.5), [1.0, 0.5, 2.25])
+
+
+def test_series_within_are_counted_and_the_worst_draw_is_told():
+    draws = [
+        Draw(0.9, seed, dict.fromkeys(("exactly right", "blocks", "plain"), shares))
+        for seed, shares in enumerate([[0.90, 0.93], [0.88, 0.92]])
+    ]
+
+    assert [each.within("plain") for each in draws] == [0.5, 1.0]
+    assert table_of_known(draws)[-1].count("75 % of series (50), 88.0 to 93.0 %") == 3
