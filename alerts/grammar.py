@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from models.config import format_duration, parse_duration
+from models.config import format_duration, parse_ahead, parse_duration
 from models.errors import ConfigurationError
 from models.records import REMARKABLE, SHAPES
 
@@ -112,7 +112,7 @@ def parse_when(text: str) -> Condition:
         direction=match["direction"] or "any",  # type: ignore[arg-type]
         hold=parse_duration(match["hold"]) if match["hold"] else 0,
         shape=match["shape"] or "",
-        within=parse_duration(match["within"]) if is_forecast else 0,
+        within=parse_ahead(match["within"]) if is_forecast else 0,
         probability=percent / 100 if is_forecast else 0.0,
     )
 

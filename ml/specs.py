@@ -22,7 +22,7 @@ from ml.drift import DriftWatch
 from ml.features import version
 from ml.protocol import Detector
 from ml.served import THRESHOLD
-from models.config import parse_duration
+from models.config import parse_ahead
 from models.errors import ConfigurationError, StateError
 
 Spec = Mapping[str, str | float | int | bool]
@@ -55,7 +55,7 @@ def check_forecaster(spec: Spec) -> None:
 
 def within_of(spec: Spec) -> int:
     """How far a forecaster looks ahead, ms. Raises ConfigurationError."""
-    return parse_duration(str(spec.get("within", WITHIN)))
+    return parse_ahead(str(spec.get("within", WITHIN)))
 
 
 def _know(spec: Spec, kind: str, keys: tuple[str, ...]) -> None:

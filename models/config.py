@@ -14,6 +14,9 @@ from models.errors import ConfigurationError
 from models.releases import RELEASE
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+FURTHEST = 366 * _UNITS["d"]
+"""How far ahead a forecast can be asked for, ms."""
+
 PLAY_FIELDS = frozenset({"startup_ms", "completion", "ms_played", "listener_id", "track_id"})
 PLAY_PREDICATES = frozenset({"eligible", "failed", "skipped", "offline"})
 PLAY_TAGS = frozenset({"country", "platform", "source", "plan", "artist_id", "track_id", RELEASE})
@@ -34,6 +37,15 @@ def parse_duration(text: str) -> int:
         msg = f"duration {text!r} is zero; it must be longer"
         raise ConfigurationError(msg)
     return total
+
+
+def parse_ahead(text: str) -> int:
+    """As :func:`parse_duration`, of how far a forecast looks ahead: a year at most."""
+    ahead = parse_duration(text)
+    if ahead > FURTHEST:
+        msg = f"{text!r} is too far ahead; forecasts look {format_duration(FURTHEST)} ahead at most"
+        raise ConfigurationError(msg)
+    return ahead
 
 
 def format_duration(ms: int) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -111,6 +112,7 @@ class Trainer:
         self._keeper = keeper
         self._clock = clock
         self._turn = asyncio.Semaphore(1)
+        self._thread = ThreadPoolExecutor(1, "training")  # not those that requests are answered in
         self._jobs: dict[str, Job] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -184,6 +186,7 @@ class Trainer:
         """Cancel whatever has not ended."""
         for task in list(self._tasks.values()):
             await self._stop(task)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     @staticmethod
     async def _stop(task: asyncio.Task[None]) -> None:
@@ -216,10 +219,10 @@ class Trainer:
         windows = await self._history.windows(info, size, order.since, order.until)
         points = [(w.start, w.value) for w in windows if w.value is not None]
         history = training.History(info.key, size, points)
-        steps = _COURSES[order.kind].train(order.spec, history)
+        steps, loop = _COURSES[order.kind].train(order.spec, history), asyncio.get_running_loop()
         learned = None
         while points and learned is None:
-            step = await asyncio.to_thread(_advance, steps)
+            step = await loop.run_in_executor(self._thread, _advance, steps)
             if isinstance(step, int):
                 job.points_done = begun + step
             else:

@@ -15,6 +15,7 @@ def slots_of(within: int, size: int) -> tuple[int, int]:
     for the day's sake. A slot's value is that of the window that ends it.
     """
     least = max(1, -(-within // (SLOTS * size)))
-    whole = (k for k in range(least, 2 * least + 1) if DAY % (k * size) == 0)
+    most = min(2 * least, DAY // size)  # what is longer than a day is no part of it
+    whole = (k for k in range(least, most + 1) if DAY % (k * size) == 0)
     step = next(whole, least) * size
     return step, max(1, within // step)

@@ -146,3 +146,5 @@ def test_slots_are_whole_windows_and_parts_of_a_day_where_they_can():
     assert slots_of(HOUR, 3_600_000) == (3_600_000, 1)
     assert slots_of(60_000, 300_000) == (300_000, 1)
     assert slots_of(HOUR, 7_000)[0] % 7_000 == 0
+    # Nothing longer than a day is a part of it, and is not looked for.
+    assert slots_of(10**17, 10_000) == (10**17 // 48 // 10_000 * 10_000 + 10_000, 47)

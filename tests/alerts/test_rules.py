@@ -88,6 +88,7 @@ def test_conditions_are_understood(text, expected):
         ("plays > 3; plays < 1", "not of the form"),
         ("forecast(x) >= 3", "how far"),
         ("forecast(x) > 3 within 6h", "reaches a limit"),
+        ("forecast(x) >= 3 within 367d", "366d ahead at most"),
         ("forecast(x) >= 3 up within 6h", "only anomaly"),
         ("forecast(x) >= 3 within 6h with 100%", "1 to 99 %, not 100"),
         ("forecast(x) >= 3 within 6", "not like 10s"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -216,6 +218,29 @@ async def test_a_job_can_be_cancelled_and_leaves_nothing(world, client, held):
     held.set()
     assert "models" not in world.producer.topics
     assert (await train(client))["state"] == "done"
+
+
+async def test_a_step_that_takes_for_ever_leaves_the_threads_of_requests_alone(client, monkeypatch):
+    """However often such a training is begun and cancelled, the rest of the API answers."""
+    reached, over = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def stuck(steps):
+        loop.call_soon_threadsafe(reached.set)
+        over.wait(60)
+        return 1
+
+    monkeypatch.setattr(training, "_advance", stuck)
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    try:
+        async with asyncio.timeout(20):
+            for _ in range(3):
+                job = (await client.post("/api/v1/ml/train", json=ORDER)).json()["job"]["id"]
+                await reached.wait()
+                await client.delete(f"/api/v1/ml/jobs/{job}")
+            assert await asyncio.to_thread(lambda: "answered") == "answered"
+    finally:
+        over.set()
 
 
 async def test_a_training_stops_between_its_steps(world, client, monkeypatch):
