@@ -21,7 +21,7 @@ from storage.series_rows import parse_group
 log = logging.getLogger("backbeat.models")
 
 ROLLBACKS = 100
-"""Roll-backs that are looked at, the latest first: older ones have long been applied."""
+"""Latest roll-backs of a tenant that are looked at: older ones have long been applied."""
 
 _REMEMBERED = 50_000
 
@@ -150,7 +150,7 @@ class ModelBook:
             (m for m in detectors if m.state == "shadow" and (m.tenant, m.id) not in unusable),
             key=lambda m: (m.changed_at, m.id), reverse=True,
         )  # fmt: skip
-        self._rollbacks = sorted(rollbacks, key=lambda r: (r.at, r.id))[-ROLLBACKS:]
+        self._rollbacks = _latest(rollbacks)
         if before != (self._active, self._held, self._shadows, self._rollbacks):
             self._known.clear()
 
@@ -202,6 +202,14 @@ class ModelBook:
             if r.tenant == window.tenant and life.selects(r.selector, tags, name, window.stream)
         )  # fmt: skip
         return Plan(None if holds else active, holds, tuple(shadows[: life.SHADOWS]), rollbacks)
+
+
+def _latest(rollbacks: Iterable[Rollback]) -> list[Rollback]:
+    """By time, the last of each tenant: one that goes back often does not push out another's."""
+    by_tenant: dict[str, list[Rollback]] = {}
+    for rollback in sorted(rollbacks, key=lambda r: (r.at, r.id)):
+        by_tenant.setdefault(rollback.tenant, []).append(rollback)
+    return [rollback for each in by_tenant.values() for rollback in each[-ROLLBACKS:]]
 
 
 def _tags_and_names(
