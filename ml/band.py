@@ -6,6 +6,10 @@ decided by novelty, which needs no shape of a distribution.
 
 from __future__ import annotations
 
+from typing import Any
+
+from ml.state import number, whole
+
 RATE = 0.1
 """Weight of the newest value in the centre; a daily curve of five-minute samples is followed."""
 
@@ -54,3 +58,9 @@ class Band:
     def dump(self) -> list[float | int | bool]:
         """The state as plain values."""
         return [self.centre, self.spread, self.seen, self.signed]
+
+    @classmethod
+    def load(cls, state: list[Any]) -> Band:
+        """The band that was dumped; ValueError or TypeError if it is not one."""
+        centre, spread, seen, signed = state
+        return cls(number(centre), number(spread, 0), whole(seen), bool(signed))

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ml.protocol import Verdict, finite
+from ml.state import DAMAGE, number, whole
 from models.errors import StateError
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -41,9 +42,9 @@ class Metronome:
         """The detector that was dumped; StateError if it is not one."""
         try:
             _, every, seen = state
-            detector = cls(int(every))
-            detector._seen = int(seen)
-        except (TypeError, ValueError) as exc:
+            detector = cls(whole(every, 1))
+            detector._seen = whole(seen)
+        except DAMAGE as exc:
             msg = f"state of {cls.name} is damaged: {exc}"
             raise StateError(msg) from exc
         return detector
@@ -91,10 +92,10 @@ class ZScore:
         """The detector that was dumped; StateError if it is not one."""
         try:
             _, rate, min_n_samples, seen, mean, variance = state
-            detector = cls(float(rate), int(min_n_samples))
-            detector._seen, detector._mean = int(seen), float(mean)
-            detector._variance = float(variance)
-        except (TypeError, ValueError) as exc:
+            detector = cls(number(rate, 0, 1), whole(min_n_samples))
+            detector._seen, detector._mean = whole(seen), number(mean)
+            detector._variance = number(variance, 0)
+        except DAMAGE as exc:
             msg = f"state of {cls.name} is damaged: {exc}"
             raise StateError(msg) from exc
         return detector

@@ -8,6 +8,7 @@ from array import array
 from typing import Any, ClassVar
 
 from ml.deviation import DeviationDetector
+from ml.state import number, numbers
 
 
 class GaussianDetector(DeviationDetector):
@@ -38,15 +39,15 @@ class GaussianDetector(DeviationDetector):
         return [self._mean, self._variance]
 
     def _restore(self, values: list[Any]) -> None:
-        self._mean, self._variance = map(float, values)
+        mean, variance = values
+        self._mean, self._variance = number(mean), number(variance, 0)
 
-    def _weigh(self, deviations: float) -> tuple[float, float | None]:
+    def _weigh(self, deviations: float) -> float:
         x = min(deviations, 1e6) / math.sqrt(2)
         if x < 20:
-            tail = math.erfc(x)
-            return -math.log10(tail) + 0.0, tail
+            return -math.log10(math.erfc(x)) + 0.0
         # erfc(x) ~ exp(-x^2) / (x sqrt(pi)), which floats cannot hold here
-        return (x * x + math.log(x * math.sqrt(math.pi))) / math.log(10), 0.0
+        return (x * x + math.log(x * math.sqrt(math.pi))) / math.log(10)
 
 
 class RobustZScore(DeviationDetector):
@@ -85,9 +86,7 @@ class RobustZScore(DeviationDetector):
 
     def _restore(self, values: list[Any]) -> None:
         (held,) = values
-        self._last.frombytes(held)
-        if len(self._last) != min(self._seen, self._kept):
-            raise ValueError(f"{len(self._last)} values are kept of {self._seen} seen")
+        self._last = numbers(held, "d", min(self._seen, self._kept))
 
 
 class HoltWintersResidual(DeviationDetector):
@@ -140,8 +139,5 @@ class HoltWintersResidual(DeviationDetector):
 
     def _restore(self, values: list[Any]) -> None:
         level, trend, usual, season = values
-        self._level, self._trend, self._usual = float(level), float(trend), float(usual)
-        if len(season) != 8 * self._hours:
-            raise ValueError("season does not cover the day")
-        self._season = array("d")
-        self._season.frombytes(season)
+        self._level, self._trend, self._usual = number(level), number(trend), number(usual, 0)
+        self._season = numbers(season, "d", self._hours)

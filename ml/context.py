@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from math import floor, frexp
 from typing import Any
 
+from ml.state import numbers, whole
+
 CELLS = 16
 """Cells of a grid; the range takes up half of them to all. Finer grids find noise novel."""
 
@@ -85,15 +87,16 @@ class Context:
         """A context that continues as the dumped one; ValueError if the state contradicts itself."""
         context = cls(buckets)
         shift, base, low, high, visits, used = state
-        context._base, context._low, context._high = int(base), int(low), int(high)
+        within = -(2**62), 2**62
+        context._base, context._low = whole(base, *within), whole(low, *within)
+        context._high = whole(high, *within)
         if buckets > 1:
             if len(visits) != buckets:
                 raise ValueError("visits do not cover the buckets")
-            context._visits = [int(v) for v in visits]
+            context._visits = [whole(v) for v in visits]
         if shift is not None:
-            context._coarsen_to(int(shift))
-            counts = array("f")
-            counts.frombytes(used)
+            context._coarsen_to(whole(shift, *_SHIFTS))
+            counts = numbers(used, "f")
             first = (low - base) * buckets
             if (
                 len(counts) != (high - low + 1) * buckets

@@ -13,6 +13,7 @@ import msgspec
 
 from ml.estimator import SeriesEstimator
 from ml.protocol import Verdict, finite
+from ml.state import DAMAGE, whole
 from models.errors import StateError
 
 MIN_SAMPLES = 50
@@ -43,8 +44,8 @@ class DeviationDetector(SeriesEstimator):
         off = abs(value - centre)
         deviations = off / scale if scale > 0 else (_SUDDEN if off else 0.0)
         low, high = centre - REACH * scale, centre + REACH * scale
-        surprise, tail = self._weigh(min(deviations, 1e300))
-        return Verdict(surprise, low, high, (value > high) - (value < low), tail)
+        surprise = self._weigh(min(deviations, 1e300))
+        return Verdict(surprise, low, high, (value > high) - (value < low))
 
     def learn(self, value: float, at: int) -> None:
         """Take a finite value in; ``at`` never goes back."""
@@ -60,10 +61,10 @@ class DeviationDetector(SeriesEstimator):
         """The detector that was dumped; StateError if it is not one."""
         try:
             _, min_n_samples, seen, values = state
-            detector = cls(int(min_n_samples))
-            detector._seen = int(seen)
+            detector = cls(whole(min_n_samples))
+            detector._seen = whole(seen)
             detector._restore(values)
-        except (TypeError, ValueError, LookupError) as exc:
+        except DAMAGE as exc:
             msg = f"state of {cls.name} is damaged: {exc}"
             raise StateError(msg) from exc
         return detector
@@ -82,8 +83,8 @@ class DeviationDetector(SeriesEstimator):
 
     @abc.abstractmethod
     def _restore(self, values: list[Any]) -> None:
-        """Set the state; ValueError, TypeError or LookupError if it is none."""
+        """Set the state; an error of :data:`ml.state.DAMAGE` if it is none."""
 
-    def _weigh(self, deviations: float) -> tuple[float, float | None]:
-        """(surprise, tail probability or None) of a distance in usual distances."""
-        return deviations, None
+    def _weigh(self, deviations: float) -> float:
+        """The surprise of a distance in usual distances."""
+        return deviations

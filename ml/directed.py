@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from ml.protocol import Detector, Verdict
+from ml.state import DAMAGE, number
 from models.errors import ConfigurationError, StateError
 
 NAME = "directed/1"
@@ -53,8 +55,11 @@ class DirectedDetector:
         """The detector that was dumped; StateError if it is not one."""
         try:
             _, direction, minimum, inner = state
-            return cls(load_inner(inner), direction, float(minimum))
-        except (TypeError, ValueError, ConfigurationError) as exc:
+            detector = load_inner(inner)
+            if isinstance(detector, cls):
+                raise TypeError("one within another says nothing that one does not")
+            return cls(detector, direction, number(minimum, most=math.inf))
+        except (*DAMAGE, ConfigurationError) as exc:
             msg = f"state of {NAME} is damaged: {exc}"
             raise StateError(msg) from exc
 

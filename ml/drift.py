@@ -15,6 +15,7 @@ import river
 from river import drift
 
 from ml.profile import Profile
+from ml.state import DAMAGE, moment, number, whole
 from models.errors import ConfigurationError, StateError
 
 KINDS = ("adwin", "page_hinkley")
@@ -135,11 +136,14 @@ class Monitor:
         A test of another version of River begins anew, with the scale as it was.
         """
         kind, least, n, mean, squares, block, kept, test = state
-        monitor = cls(str(kind), float(least))
-        monitor._n, monitor._mean, monitor._squares = int(n), float(mean), float(squares)
-        how_many, numbers, usual, first = block
-        monitor._block = [float(how_many), float(numbers), float(usual), float(first)]
-        monitor._kept.extend((float(x), float(u), int(at)) for x, u, at in kept)
+        monitor = cls(str(kind), number(least, 0))
+        monitor._n, monitor._mean, monitor._squares = whole(n), number(mean), number(squares, 0)
+        monitor._block = [number(held) for held in block]
+        if len(block) != 4 or not 0 <= block[0] < BLOCK:
+            raise ValueError("a block is not what is summed")
+        monitor._kept.extend(
+            (number(x), number(u), whole(at, -(2**62), 2**62)) for x, u, at in kept
+        )
         _load_test(monitor._test, test)
         return monitor
 
@@ -183,7 +187,9 @@ class Usual:
         usual = cls()
         profile, hours = state
         usual._profile = Profile.load(profile)
-        usual._hours = [[int(hour), float(total), int(n)] for hour, total, n in hours]
+        usual._hours = [
+            [whole(hour, -(2**53)), number(total), whole(n, 1)] for hour, total, n in hours
+        ]
         return usual
 
 
@@ -237,10 +243,10 @@ class DriftWatch:
         try:
             kind, began, usual, inputs, errors = state
             watch = cls(str(kind))
-            watch._began = None if began is None else int(began)
+            watch._began = moment(began)
             watch._usual = Usual.load(usual)
             watch._inputs, watch._errors = Monitor.load(inputs), Monitor.load(errors)
-        except (TypeError, ValueError, LookupError, ConfigurationError) as exc:
+        except (*DAMAGE, ConfigurationError) as exc:
             msg = f"state of a drift test is damaged: {exc}"
             raise StateError(msg) from exc
         return watch
@@ -274,6 +280,12 @@ def _load_test(test: Any, state: list[Any]) -> None:
             raise ValueError("ADWIN's window is not what was dumped")
         test._helper.__setstate__(held)  # noqa: SLF001
         return
-    test._x_mean.n, test._x_mean._mean = fields[0], fields[1]  # noqa: SLF001
-    for name, held in zip(_PAGE_HINKLEY, fields[2:], strict=True):
-        setattr(test, name, held)
+    n, mean, *sums = fields
+    test._x_mean.n, test._x_mean._mean = number(n, 0), number(mean)  # noqa: SLF001
+    for name, held in zip(_PAGE_HINKLEY, sums, strict=True):
+        setattr(test, name, _sum(held))
+
+
+def _sum(held: Any) -> float:
+    # The least and the most begin at the ends of what there is.
+    return float(held) if held in {math.inf, -math.inf} else number(held)

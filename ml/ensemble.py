@@ -10,6 +10,7 @@ from ml.classics import HoltWintersResidual, RobustZScore
 from ml.estimator import SeriesEstimator
 from ml.novelty import NoveltyDetector
 from ml.protocol import Verdict, finite
+from ml.state import DAMAGE
 from models.errors import StateError
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -61,10 +62,18 @@ class EnsembleDetector(SeriesEstimator):
         try:
             _, members = state
             detector._members = tuple(
-                type(member).load(msgspec.msgpack.decode(held))
+                _loaded(member, held)
                 for member, held in zip(detector._members, members, strict=True)
             )
-        except (TypeError, ValueError, LookupError) as exc:
+        except DAMAGE as exc:
             msg = f"state of {cls.name} is damaged: {exc}"
             raise StateError(msg) from exc
         return detector
+
+
+def _loaded(member: Any, held: bytes) -> Any:
+    """A member of this kind from its state; ValueError if it is of another kind or version."""
+    state = msgspec.msgpack.decode(held, type=list)
+    if not state or state[0] != member.name:
+        raise ValueError(f"a member is {state[:1]}, and not {member.name}")
+    return type(member).load(state)

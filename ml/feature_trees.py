@@ -9,6 +9,7 @@ import msgspec
 from ml.band import Band
 from ml.features import Features, parse
 from ml.protocol import finite
+from ml.state import DAMAGE, number, whole
 from ml.trees import HalfSpaceTreesDetector, masses_of, replant, scaled
 from models.errors import ConfigurationError, StateError
 
@@ -46,16 +47,16 @@ class FeatureTreesDetector(HalfSpaceTreesDetector):
         try:
             _, least, seen, usual, variance, values, bands, pipeline, counter, masses = state
             features = Features.load(pipeline)
-            detector = cls(features.spec, int(least))
+            detector = cls(features.spec, whole(least))
             detector._pipeline = features
-            detector._seen, detector._usual = int(seen), float(usual)
-            detector._variance = float(variance)
-            detector._values = _band(values)
+            detector._seen, detector._usual = whole(seen), number(usual)
+            detector._variance = number(variance, 0)
+            detector._values = Band.load(values)
             detector._bands = {
-                name: _band(held) for name, held in zip(detector._bands, bands, strict=True)
+                name: Band.load(held) for name, held in zip(detector._bands, bands, strict=True)
             }
-            replant(detector._trees, detector._bands, masses, int(counter), detector._seen)
-        except (TypeError, ValueError, LookupError, ConfigurationError) as exc:
+            replant(detector._trees, detector._bands, masses, whole(counter), detector._seen)
+        except (*DAMAGE, ConfigurationError) as exc:
             msg = f"state of {cls.name} is damaged: {exc}"
             raise StateError(msg) from exc
         return detector
@@ -63,15 +64,10 @@ class FeatureTreesDetector(HalfSpaceTreesDetector):
     def _follow(self, value: float, at: int) -> None:
         self._values.learn(value)
         x = {"value": value, "at": at}
-        for name, number in self._pipeline.transform_one(x).items():
-            self._bands[name].learn(finite(number))
+        for name, made in self._pipeline.transform_one(x).items():
+            self._bands[name].learn(finite(made))
         self._pipeline.learn_one(x)
 
     def _features(self, value: float, at: int) -> dict[str, float]:
         made = self._pipeline.transform_one({"value": value, "at": at})
         return {name: scaled(number, self._bands[name]) for name, number in made.items()}
-
-
-def _band(state: list[Any]) -> Band:
-    centre, spread, seen, signed = state
-    return Band(float(centre), float(spread), int(seen), bool(signed))

@@ -21,9 +21,13 @@ import msgspec
 from river import base, compose, preprocessing
 
 from ml.protocol import finite
+from ml.state import DAMAGE, number
 from models.errors import ConfigurationError, StateError
 
 NAME = "features/1"
+MOST = 16
+"""Features of one pipeline: each costs some microseconds a value."""
+
 LONGEST = 512
 """Values that a feature may look back at most: they are part of a model's state."""
 
@@ -110,7 +114,8 @@ def parse(text: str) -> Spec:
     StandardScaler behind.
 
     Raises:
-        ConfigurationError: an unknown feature, one twice, or a length that is not 1 to 512.
+        ConfigurationError: an unknown feature, one twice, more than 16, or a length that is not
+            1 to 512.
     """
     listed, _, last = (part.strip() for part in text.partition(";"))
     if last not in {"", SCALED}:
@@ -120,6 +125,9 @@ def parse(text: str) -> Spec:
     twice = sorted({str(t) for t in terms if terms.count(t) > 1})
     if twice:
         msg = f"features name {', '.join(twice)} twice"
+        raise ConfigurationError(msg)
+    if len(terms) > MOST:
+        msg = f"features are {len(terms)}; they can be {MOST} at most"
         raise ConfigurationError(msg)
     return Spec(terms, bool(last))
 
@@ -194,18 +202,12 @@ class Features(base.Transformer):
                 msg = f"state is of {name!r}; this program reads {NAME}"
                 raise StateError(msg)
             features = cls(spec)
-            features._before.extend(float(value) for value in before)
+            features._before.extend(number(value) for value in before)
             if features._scaler is not None:
                 s = features._scaler
                 for held, kept in zip((s.counts, s.means, s.vars), scale, strict=True):
-                    held.update({str(k): v for k, v in kept.items()})
-        except (
-            TypeError,
-            ValueError,
-            AttributeError,
-            msgspec.DecodeError,
-            ConfigurationError,
-        ) as exc:
+                    held.update({str(k): number(v) for k, v in kept.items()})
+        except (*DAMAGE, ConfigurationError) as exc:
             msg = f"state of {NAME} is damaged: {exc}"
             raise StateError(msg) from exc
         return features

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.protocol import finite
+from ml.state import DAMAGE, number, whole
 from ml.tail import Tail
 from models.config import MOST_TOGETHER
 from models.errors import ConfigurationError, StateError
@@ -141,13 +142,14 @@ class JointDetector:
             if name != cls.name:
                 msg = f"detector state is of {name!r}; this reads {cls.name}"
                 raise StateError(msg)
-            detector = cls([str(m) for m in metrics], int(least))
+            detector = cls([str(m) for m in metrics], whole(least))
             size = len(metrics)
-            detector._seen = np.array(seen, dtype=np.int64).reshape(size)
-            detector._mean = np.array(mean, dtype=float).reshape(size)
-            detector._covariance = np.array(covariance, dtype=float).reshape(size, size)
+            detector._seen = np.array([whole(n) for n in seen]).reshape(size)
+            detector._mean = np.array([number(m) for m in mean]).reshape(size)
+            parts = [number(part) for part in covariance]
+            detector._covariance = np.array(parts).reshape(size, size)
             detector._tail = Tail.load(tail)
-        except (msgspec.DecodeError, TypeError, ValueError, ConfigurationError) as exc:
+        except (*DAMAGE, ConfigurationError) as exc:
             msg = f"state of {cls.name} is damaged: {exc}"
             raise StateError(msg) from exc
         return detector

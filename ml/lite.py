@@ -18,6 +18,7 @@ from ml.profile import Profile
 from ml.protocol import Verdict, finite
 from ml.rate import Rate, spans, width
 from ml.spacing import Spacing
+from ml.state import DAMAGE, number, whole
 from models.errors import StateError
 
 NAME = "lite/3"
@@ -102,14 +103,14 @@ class LiteDetector(SeriesEstimator):
         try:
             _, min_n_samples, seen, weight, level, spread, *rest = state
             profile, spacing, rate, contexts = rest
-            detector = cls(int(min_n_samples))
-            detector._seen, detector._weight = int(seen), float(weight)
-            detector._level, detector._spread = float(level), float(spread)
+            detector = cls(whole(min_n_samples))
+            detector._seen, detector._weight = whole(seen), number(weight, 1)
+            detector._level, detector._spread = number(level), number(spread, 0)
             detector._profile, detector._spacing = Profile.load(profile), Spacing.load(spacing)
             detector._rate = Rate.load(rate)
             values, levels, weeks = (Context.load(c, 1) for c in contexts)
             detector._contexts = (values, levels, weeks)
-        except (TypeError, ValueError, LookupError) as exc:
+        except DAMAGE as exc:
             msg = f"state of {NAME} is damaged: {exc}"
             raise StateError(msg) from exc
         return detector

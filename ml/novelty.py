@@ -24,6 +24,7 @@ from ml.protocol import Verdict, finite
 from ml.rate import Rate, spans, width
 from ml.shape import Shape
 from ml.spacing import Spacing
+from ml.state import DAMAGE, number, whole
 from ml.tail import Tail
 from models.errors import StateError
 
@@ -128,7 +129,8 @@ class NoveltyDetector(SeriesEstimator):
         self._profile.learn(value, at)
         self._spacing.learn(at)
         low, high = self._band.limits()
-        self._shape.learn(value, (value > high) - (value < low) if not settling else 0, low, high)
+        direction = (value > high) - (value < low) if not settling else 0
+        self._shape.learn(value, direction, low, high, seen)
         self._band.learn(value)
         if seen >= self.min_n_samples:
             self._tail.learn(judged.total)
@@ -155,11 +157,11 @@ class NoveltyDetector(SeriesEstimator):
         try:
             _, min_n_samples, seen, weight, unit, level, variation = state[:7]
             band, shape, profile, spacing, tail, contexts, rates = state[7:]
-            detector = cls(int(min_n_samples))
-            detector._seen, detector._weight = int(seen), float(weight)
-            detector._unit, detector._level = float(unit), float(level)
-            detector._variation = float(variation)
-            detector._band = Band(float(band[0]), float(band[1]), int(band[2]), bool(band[3]))
+            detector = cls(whole(min_n_samples))
+            detector._seen, detector._weight = whole(seen), number(weight, 1)
+            detector._unit, detector._level = number(unit, 0), number(level)
+            detector._variation = number(variation, 0)
+            detector._band = Band.load(band)
             detector._shape = Shape.load(shape)
             detector._profile, detector._spacing = Profile.load(profile), Spacing.load(spacing)
             detector._tail = Tail.load(tail)
@@ -167,7 +169,7 @@ class NoveltyDetector(SeriesEstimator):
                 Context.load(c, buckets) for c, buckets in zip(contexts, _BUCKETS, strict=True)
             ]
             detector._rates = [Rate.load(r) for r, _ in zip(rates, _BUCKETS, strict=True)]
-        except (TypeError, ValueError, LookupError) as exc:
+        except DAMAGE as exc:
             msg = f"state of {NAME} is damaged: {exc}"
             raise StateError(msg) from exc
         return detector

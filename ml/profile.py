@@ -7,7 +7,10 @@ number of points in it, so that a series sampled more often is not forgotten fas
 from __future__ import annotations
 
 from array import array
+from math import isinf
 from typing import Any
+
+from ml.state import moment
 
 _HOUR = 3_600_000
 _RATE = 0.5
@@ -60,10 +63,12 @@ class Profile:
         """The profile that was dumped; ValueError if it is not one."""
         profile = cls()
         at, day, week = state
-        profile._at = None if at is None else int(at)
+        profile._at = moment(at)
         for means, held in ((profile._day, day), (profile._week, week)):
             if not isinstance(held, bytes) or len(held) != 4 * len(means):
                 raise ValueError("profile does not cover the day and the week")
             del means[:]
             means.frombytes(held)
+            if any(map(isinf, means)):
+                raise ValueError("a mean is not finite")
         return profile

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 
+from ml.state import number
+
 SPANS = (500, 1000)
 """Points the long mean looks back on: the mean of two, so that no single length decides. The
 deviation looks back on the longer one."""
@@ -85,5 +87,5 @@ class Rate:
     @classmethod
     def load(cls, state: list[float]) -> Rate:
         """The rate that was dumped; ValueError if it is not one."""
-        short, a, b, variance = map(float, state)
+        short, a, b, variance = (number(held, 0) for held in state)
         return cls(short, (a, b), variance)

@@ -72,7 +72,7 @@ def load(state: bytes) -> Detector:
     """
     try:
         values = _decode(state)
-    except msgspec.DecodeError as exc:
+    except ValueError as exc:  # of msgspec, or of text within that is none
         msg = f"detector state of {len(state)} bytes is not msgpack: {exc}"
         raise StateError(msg) from exc
     name = values[0] if values else None

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ml.protocol import Verdict, finite
+from ml.state import DAMAGE, numbers
 from ml.tail import Tail
 from models.errors import StateError
 from models.releases import HOUR, HOURS
@@ -75,17 +76,20 @@ class ReleaseCurve:
 
     def typical(self, hour: int) -> float | None:
         """Plays in an hour (0 is the first) of a release of middling size; None while unknown."""
-        return _plays(self._mean[hour]) if self._seen[hour] else None
+        return _plays(self._mean[hour]) if self._knows(hour) else None
 
     def expected(self, hour: int, level: float) -> tuple[float, float] | None:
         """(logarithm of plays, usual deviation) for a track of this level; None while unknown."""
-        if self._seen[hour] < LEAST:
+        if not self._knows(hour, LEAST):
             return None
         return self._mean[hour] + level, max(math.sqrt(self._spread[hour]), _STEADY)
 
     def mean(self, hour: int) -> float | None:
         """The mean logarithm of an hour; None where no release has reached it."""
-        return self._mean[hour] if self._seen[hour] else None
+        return self._mean[hour] if self._knows(hour) else None
+
+    def _knows(self, hour: int, least: int = 1) -> bool:
+        return 0 <= hour < HOURS and self._seen[hour] >= least
 
     def rarity(self, score: float) -> float:
         """The share of past releases' hours that were as far off."""
@@ -106,12 +110,9 @@ class ReleaseCurve:
                 msg = f"release curve state is of {name!r}; this program reads {NAME}"
                 raise StateError(msg)
             for part, held in ((curve._seen, seen), (curve._mean, mean), (curve._spread, spread)):
-                if len(held) != len(part) * part.itemsize:
-                    raise ValueError("curve does not cover the week")
-                del part[:]
-                part.frombytes(held)
+                part[:] = numbers(held, part.typecode, HOURS)
             curve._tail = Tail.load(tail)
-        except (msgspec.DecodeError, TypeError, ValueError) as exc:
+        except DAMAGE as exc:
             msg = f"state of {NAME} is damaged: {exc}"
             raise StateError(msg) from exc
         return curve
@@ -151,7 +152,7 @@ class ReleasedTrack:
 
     def judge(self, hour: int, value: float) -> Verdict:
         """As :meth:`score`, of the logarithm of plays in an hour since the release."""
-        expected = self._curve.expected(hour, self.level) if 0 <= hour < HOURS else None
+        expected = self._curve.expected(hour, self.level)
         if expected is None:
             return Verdict(None, None, None)
         centre, spread = expected
@@ -167,7 +168,7 @@ class ReleasedTrack:
 
     def take(self, hour: int, value: float) -> None:
         """As :meth:`learn`, of the logarithm of plays in an hour since the release."""
-        mean = self._curve.mean(hour) if 0 <= hour < HOURS else None
+        mean = self._curve.mean(hour)
         if mean is None:
             return
         off, expected = value - mean - self.level, self._curve.expected(hour, self.level)

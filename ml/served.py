@@ -5,6 +5,7 @@ Only series that a model selects have one of these; all others keep a bare detec
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import msgspec
 
 from ml.drift import Drift, DriftWatch
 from ml.protocol import Detector, Verdict
+from ml.state import DAMAGE, number, numbers
 from models.errors import StateError
 
 NAME = "served/1"
@@ -169,20 +171,18 @@ class ServedDetector:
                 served = cls(REFUSED, fresh())
             else:
                 served = cls(str(model), detector)
-            served.recent.values.frombytes(held_values)
             served.recent.times.frombytes(held_times)
-            if len(served.recent.values) != len(served.recent.times):
-                raise ValueError("kept values and their times differ in number")
+            served.recent.values = numbers(held_values, "d", len(served.recent.times))
             for shadow_model, threshold, active_high, shadow_high, body in shadows:
                 beside = read(body)
                 if beside is None:
                     continue
-                shadow = Shadow(beside, float(threshold))
+                shadow = Shadow(beside, number(threshold, most=math.inf))
                 shadow.active_high, shadow.shadow_high = bool(active_high), bool(shadow_high)
                 served.shadows[str(shadow_model)] = shadow
             served.drift = None if drift is None else DriftWatch.load(drift)
             served.refused = "; ".join(refused)
-        except (TypeError, ValueError) as exc:
+        except DAMAGE as exc:
             msg = f"state of {NAME} is damaged: {exc}"
             raise StateError(msg) from exc
         return served

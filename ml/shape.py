@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ml.state import number, whole
 from models import records
 
 SHIFT = 5
@@ -21,12 +22,16 @@ _RATE = 0.01
 _RARE = 0.01
 """A nought is a drop where fewer than one value in a hundred was one."""
 
+_FAMILIAR = 1 - (1 - _RATE) ** _SETTLED
+"""The share of noughts from which a drop has become what is usual: that of as many values."""
+
 
 class Shape:
     """Remembers the run of values outside the band, and how often the value was nought.
 
     A run goes on while values stay beyond the edge of the band *as it was when the run began*: the
-    band itself follows a new level within a few values.
+    band itself follows a new level within a few values. A drop goes on while values are nought, up
+    to as many; meanwhile the share of noughts, which they raise, is kept below nought.
     """
 
     __slots__ = ("_edge", "_run", "_zeros")
@@ -51,9 +56,11 @@ class Shape:
         name, most = max(parts, key=lambda part: part[1], default=("", 0.0))
         return "variance" if name == "variation" and most > 0 else ""
 
-    def learn(self, value: float, direction: int, low: float, high: float) -> None:
-        """Take in a value, its side of the band, and the band."""
-        self._zeros += _RATE * ((value == 0) - self._zeros)
+    def learn(self, value: float, direction: int, low: float, high: float, seen: int) -> None:
+        """Take in a value, its side of the band, the band, and how many values came before."""
+        goes_on, share = value == 0 and self._zeros < _RARE, abs(self._zeros)
+        share += max(_RATE, 1 / (seen + 2)) * ((value == 0) - share)
+        self._zeros = -share if goes_on and share < _FAMILIAR else share
         direction = self._side(value, direction)
         if direction == 0 or self._run * direction <= 0:
             self._run, self._edge = 0, high if direction > 0 else low
@@ -67,7 +74,7 @@ class Shape:
     def load(cls, state: list[int | float]) -> Shape:
         """The shape that was dumped; ValueError if it is not one."""
         run, zeros, edge = state
-        return cls(int(run), float(zeros), float(edge))
+        return cls(whole(run, -_SETTLED, _SETTLED), number(zeros, -1), number(edge))
 
     def _side(self, value: float, direction: int) -> int:
         """The side the run goes on at, else the side of the band."""

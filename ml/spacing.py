@@ -13,6 +13,8 @@ from __future__ import annotations
 from math import exp, log
 from typing import Any
 
+from ml.state import moment, number, whole
+
 _POWER = 0.25
 _MINUTE = 60_000.0
 _LONGEST = log(60.0)
@@ -58,5 +60,5 @@ class Spacing:
     @classmethod
     def load(cls, state: list[Any]) -> Spacing:
         """The spacing that was dumped; ValueError or TypeError if it is not one."""
-        at, mean, number = state
-        return cls(None if at is None else int(at), float(mean), int(number))
+        at, mean, count = state
+        return cls(moment(at), number(mean), whole(count, 0, _KEPT))

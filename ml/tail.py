@@ -54,6 +54,8 @@ class Tail:
         tail._counts = array("I")
         tail._counts.frombytes(state)
         tail._total = sum(tail._counts)
+        if tail._total >= _MOST:
+            raise ValueError(f"{tail._total} surprises are counted, more than are kept")
         return tail
 
 

@@ -12,6 +12,7 @@ from river import anomaly
 from ml.band import Band
 from ml.estimator import SeriesEstimator
 from ml.protocol import Verdict, finite
+from ml.state import DAMAGE, number, whole
 from models.errors import StateError
 
 _HEIGHT, _WINDOW, _SEED = 3, 250, 1
@@ -76,14 +77,13 @@ class HalfSpaceTreesDetector(SeriesEstimator):
         """The detector that was dumped; StateError if it is not one."""
         try:
             _, least, seen, before, usual, variance, values, jumps, counter, masses = state
-            detector = cls(int(least))
-            detector._seen, detector._before = int(seen), float(before)
-            detector._usual, detector._variance = float(usual), float(variance)
-            detector._values = Band(float(values[0]), float(values[1]), int(values[2]), values[3])
-            detector._jumps = Band(float(jumps[0]), float(jumps[1]), int(jumps[2]), jumps[3])
+            detector = cls(whole(least))
+            detector._seen, detector._before = whole(seen), number(before)
+            detector._usual, detector._variance = number(usual), number(variance, 0)
+            detector._values, detector._jumps = Band.load(values), Band.load(jumps)
             trees = detector._trees
-            replant(trees, ("value", "jump"), masses, int(counter), detector._seen)
-        except (TypeError, ValueError, LookupError) as exc:
+            replant(trees, ("value", "jump"), masses, whole(counter), detector._seen)
+        except DAMAGE as exc:
             msg = f"state of {cls.name} is damaged: {exc}"
             raise StateError(msg) from exc
         return detector
@@ -121,7 +121,7 @@ def replant(
     if masses:
         trees.learn_one(dict.fromkeys(names, 0.5))  # plants them
         for node, (left, right) in zip(_nodes(trees), masses, strict=True):
-            node.l_mass, node.r_mass = int(left), int(right)
+            node.l_mass, node.r_mass = whole(left), whole(right)
     trees.counter = counter
     trees._first_window = seen < _WINDOW  # noqa: SLF001
 

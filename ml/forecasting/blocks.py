@@ -19,11 +19,12 @@ from ml.forecasting.filters import (
     bank_of,
     member_names,
 )
-from ml.forecasting.forecaster import HORIZON, Forecaster, whole
+from ml.forecasting.forecaster import HORIZON, Forecaster
 from ml.forecasting.ladder import Ladder
 from ml.forecasting.past import Past
 from ml.forecasting.ranking import Ranking
 from ml.protocol import LARGEST, finite
+from ml.state import whole
 from models.errors import ConfigurationError
 
 _FIRST = 8

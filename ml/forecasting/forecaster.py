@@ -12,6 +12,7 @@ import numpy as np
 from ml.forecasting.bands import LEVELS, RUNGS, Floats
 from ml.forecasting.protocol import seasons_of
 from ml.protocol import finite
+from ml.state import DAMAGE, whole
 from models.errors import ConfigurationError, StateError
 
 HORIZON = 48
@@ -227,10 +228,7 @@ class Forecaster(ABC):
             step_ms, horizon = whole(step_ms, 1), whole(horizon, 1, LONGEST_HORIZON)
             it = cls._kinds[name]._made(step_ms, horizon, rest[-1])  # noqa: SLF001 - a class below
             it._resume(*rest)  # noqa: SLF001
-        except (
-            msgspec.DecodeError, TypeError, ValueError, LookupError, ArithmeticError,
-            AttributeError, RecursionError, ConfigurationError,
-        ) as exc:  # fmt: skip
+        except (*DAMAGE, ConfigurationError) as exc:
             msg = f"state of a forecaster of {len(state)} bytes is damaged: {exc}"
             raise StateError(msg) from exc
         return it
@@ -240,13 +238,6 @@ class Forecaster(ABC):
         self._slot = None if slot is None else whole(slot, -(2**53), 2**53)
         self._value = finite(value)
         self._restore(held)
-
-
-def whole(value: Any, least: int = 0, most: int = 2**53) -> int:
-    """The value, which must be an int within these; ValueError if it is none."""
-    if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"{value!r} is no whole number from {least} to {most}")
-    return value
 
 
 def _rungs(level: float) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ml.forecasting.bands import RUNGS, Floats
 from ml.forecasting.filters import ORIGINS
-from ml.forecasting.forecaster import whole
+from ml.state import whole
 
 _RUNGS = np.array(RUNGS)
 _MIDDLE = RUNGS.index(0.5)

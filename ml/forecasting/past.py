@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ml.forecasting.bands import Floats, Ints
-from ml.forecasting.forecaster import whole
 from ml.protocol import LARGEST
+from ml.state import whole
 
 AT_ONCE = 256
 """Values that are put into a tail at once at most."""

@@ -14,6 +14,7 @@ from ml.segmenting.identity import matched
 from ml.segmenting.sample import DAY, Sample
 from ml.segmenting.scaling import Array, Scaler, as_vector, read_array
 from ml.segmenting.wording import describe
+from ml.state import DAMAGE
 from models.errors import StateError
 
 REACH = 3.0
@@ -207,7 +208,7 @@ class Segmenter:
                 raise StateError(msg)
             made = cls()
             made._restore(state[2:])
-        except (msgspec.DecodeError, TypeError, ValueError, LookupError) as exc:
+        except DAMAGE as exc:
             msg = f"segmenter state of {len(data)} bytes is damaged: {exc}"
             raise StateError(msg) from exc
         return made

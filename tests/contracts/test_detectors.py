@@ -3,6 +3,7 @@
 import inspect
 import math
 import random
+import re
 from itertools import pairwise
 
 import msgspec
@@ -205,6 +206,74 @@ def test_a_damaged_state_is_refused(name):
         registry.load(msgspec.msgpack.encode(state[:-1]))
     with pytest.raises(StateError):
         registry.load(msgspec.msgpack.encode([state[0], *("x" for _ in state[1:])]))
+
+
+DAMAGE = [
+    math.nan, math.inf, -math.inf, -1, -1e308, 0, 2**63, 10**18, -(2**40), "x", None, [], {}, True,
+    b"", b"\xff" * 24,
+]  # fmt: skip
+
+
+def damaged(value):
+    """Each copy of a decoded state in which one thing is another, or its bytes are none of numbers."""
+    if isinstance(value, list):
+        yield value[:-1]
+        yield [*value, 0]
+        for place, part in enumerate(value):
+            for other in damaged(part):
+                yield [*value[:place], other, *value[place + 1 :]]
+    elif isinstance(value, bytes) and re.match(rb"[\x90-\x9f].[a-z_]+/\d", value):  # a state within
+        yield from map(msgspec.msgpack.encode, damaged(msgspec.msgpack.decode(value)))
+    elif isinstance(value, bytes):
+        yield from (value[:-4], value + value[:4], b"\xff" * len(value))
+        yield b"\x00\x00\xc0\x7f" * (len(value) // 4)  # NaN, of four bytes
+        yield b"\x00\x00\x00\x00\x00\x00\xf0\x7f" * (len(value) // 8)  # and infinite, of eight
+    yield from DAMAGE
+
+
+@every_detector
+def test_a_state_with_damage_anywhere_is_refused_or_does_no_harm(name):
+    """Nothing but StateError comes of loading it, and what loads judges and learns on, in numbers."""
+    state = msgspec.msgpack.decode(taught(name, noisy_day(520)).dump())
+    refused = 0
+    for other in damaged(state):
+        try:
+            detector = registry.load(msgspec.msgpack.encode(other))
+        except StateError:
+            refused += 1
+            continue
+        for i in range(3):
+            value, at = 100.0 + 40 * i, (600 + i) * 5 * MINUTE
+            verdict = detector.score(value, at)
+            for said in (verdict.score, verdict.low, verdict.high, verdict.tail):
+                assert said is None or math.isfinite(said)
+            detector.learn(value, at)
+        registry.load(detector.dump())
+
+    assert refused > 10
+
+
+def test_text_that_is_none_and_a_state_without_end_are_refused():
+    within = registry.create(direction="up")
+    for _ in range(2000):
+        state = msgspec.msgpack.encode(["directed/1", "up", 0.0, within.dump()])
+        try:
+            within = registry.load(state)
+        except StateError:
+            break
+    else:
+        pytest.fail("a detector within two thousand others was taken")
+    with pytest.raises(StateError, match="not msgpack"):
+        registry.load(b"\x91\xa1\xff")
+
+
+def test_an_ensemble_of_members_of_another_version_is_refused():
+    state = msgspec.msgpack.decode(taught("ensemble", noisy_day(100)).dump())
+    member = msgspec.msgpack.decode(state[1][0])
+    state[1][0] = msgspec.msgpack.encode(["novelty/3", *member[1:]])
+
+    with pytest.raises(StateError, match="novelty/3"):
+        registry.load(msgspec.msgpack.encode(state))
 
 
 @every_detector

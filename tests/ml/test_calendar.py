@@ -100,6 +100,7 @@ def test_what_is_remembered_of_a_quarter_holds_for_all_of_it(at, later):
         ({"timezone": "Paris"}, "'Paris' is not known"),
         ({"timezone": "../Paris"}, "is not known"),
         ({"countries": ["XX"]}, "'XX'"),
+        ({"countries": ["FRA"]}, "'FRA'"),
         ({"holidays": []}, "holidays"),
         ({"events": [{"name": "x", "start": "2026-01-02"}]}, "neither a date"),
         ({"events": [{"name": "x", "start": dt.datetime(2026, 1, 2, tzinfo=dt.UTC)}]}, "offset"),

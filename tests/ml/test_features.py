@@ -70,6 +70,7 @@ def test_a_version_is_of_what_is_said_not_of_how_it_is_written():
         ("value, luck", "there is no feature 'luck'; there are value"),
         ("", "there is no feature ''"),
         ("lag(0)", "can be 1 to 512"),
+        (", ".join(f"lag({n})" for n in range(1, 18)), "16 at most"),
         (f"mean({LONGEST + 1})", "can be 1 to 512"),
         ("value(3)", "no feature 'value"),
         ("lag, lag(1)", r"lag\(1\) twice"),

@@ -114,6 +114,7 @@ def test_releases_of_a_few_hours_teach_those_hours():
 
     assert curve.typical(23) is not None
     assert curve.typical(24) is None
+    assert [curve.typical(hour) for hour in (-1, 168)] == [None, None]
     assert ReleasedTrack(curve, 0).score(9.0, 24 * HOUR).score is None
 
 

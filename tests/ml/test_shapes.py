@@ -36,6 +36,31 @@ def test_one_value_beyond_the_band_is_a_spike_or_a_dip():
     assert detector.score(100.0, 1500 * MINUTE).shape in {"", "variance"}
 
 
+@pytest.mark.parametrize(("n", "spread"), [(120, 4), (400, 30), (6000, 30)])
+def test_noughts_are_a_drop_for_as_long_as_they_last_up_to_an_hour(n, spread):
+    shapes = [v.shape for v in play(taught(NoveltyDetector(), spread=spread, n=n), [0.0] * 120, n)]
+
+    assert shapes[:40] == ["drop to zero"] * 40
+    assert "drop to zero" not in shapes[61:]
+
+
+def test_a_drop_goes_on_after_a_restart_and_ends_with_the_first_value():
+    detector = taught(NoveltyDetector())
+    play(detector, [0.0] * 5)
+    detector = load(detector.dump())
+    again = play(detector, [0.0, 100.0, 0.0], 1505)
+
+    assert [v.shape == "drop to zero" for v in again] == [True, False, False]
+
+
+def test_noughts_are_no_drop_of_a_series_that_knows_them_or_is_young():
+    assert play(taught(NoveltyDetector(), n=60), [0.0], 60)[0].shape != "drop to zero"
+    detector = taught(NoveltyDetector(), n=200)
+    play(detector, [0.0] * 3, 200)
+    play(detector, [100.0] * 50, 203)
+    assert play(detector, [0.0], 253)[0].shape != "drop to zero"
+
+
 def test_values_that_stay_beyond_the_band_are_a_level_shift_after_five():
     shapes = [v.shape for v in play(taught(NoveltyDetector()), [200.0] * 8)]
 
