@@ -1,1 +1,4 @@
-"""The edges: one short file an agent. ``topology`` wires them and reads as the data flow."""
+"""The edges, one short file an agent, and the folds that they apply, in files beside them.
+
+``topology`` wires them and reads as the data flow.
+"""

@@ -1,13 +1,15 @@
 """The worker, wired: this file reads as the data flows.
 
-plays, metrics -> ingest -> partials -> windows -> windows, evidence, findings
+plays, metrics -> ingest -> partials -> windows -> windows, findings, evidence
                   ingest -> features -> segments -> segments, segment-descriptions, metrics
-evidence -> attribution -> findings
-                  ingest -> features -> segments -> segments, metrics
-metrics -> ingest -> evidence -> attribution -> windows, findings (what is judged together)
+evidence -> attribution -> findings (with their causes), and windows and findings of what is
+            judged together and of tracks in their first week
 findings -> alerts -> alerts, notifications -> notify -> deliveries
-evidence -> attribution -> windows, findings (tracks in their first week)
 windows, findings, alerts, deliveries -> sinks
+
+Not drawn: samples of what is judged together go straight from ingest to ``evidence``; ``late`` and
+``dead-letters``; the tables that the judges read (``rules``, ``models``), and what they write of
+models (``models``, ``audit``).
 """
 
 from __future__ import annotations
