@@ -23,7 +23,10 @@ _LEAST = 0.001
 
 class Band:
     """Centre and spread of what is normal; a value far outside moves them only as far as one at
-    the band's edge would, so an incident does not become the expectation at once.
+    the band's edge would, so an incident does not become the expectation at once. ``seen`` values
+    were learned; ``signed``: one was negative, or may be.
+
+    Own method, of exponential means with clipping.
     """
 
     __slots__ = ("centre", "seen", "signed", "spread")
@@ -37,13 +40,13 @@ class Band:
         self.signed = signed
 
     def limits(self) -> tuple[float, float]:
-        """(low, high); low is not below 0 while no negative value was ever seen."""
+        """(low, high) in the series' unit; low is not below 0 while no negative value was ever seen."""
         reach = REACH * self.spread
         low = self.centre - reach
         return (low if self.signed else max(low, 0.0)), self.centre + reach
 
     def learn(self, value: float) -> None:
-        """Move towards a finite value."""
+        """Move towards a value in the series' unit. It must be finite, which is not checked here."""
         self.signed = self.signed or value < 0
         if self.seen == 0:
             self.centre = value

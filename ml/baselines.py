@@ -15,7 +15,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Metronome:
-    """Fires blindly: scores 1 at every ``every``-th value and 0 at the others."""
+    """Fires blindly: scores 1 (of no unit) at every ``every``-th value and 0 at the others."""
 
     name = "metronome/1"
 
@@ -24,12 +24,12 @@ class Metronome:
         self._seen = 0
 
     def score(self, value: float, at: int) -> Verdict:
-        """Judge by the count alone."""
+        """Judge by the count alone. Raises ValueError if the value is not finite."""
         finite(value)
         return Verdict(float((self._seen + 1) % self.every == 0), None, None)
 
     def learn(self, value: float, at: int) -> None:
-        """Count."""
+        """Count. Raises ValueError if the value is not finite."""
         finite(value)
         self._seen += 1
 
@@ -51,7 +51,11 @@ class Metronome:
 
 
 class ZScore:
-    """Distance from an exponentially weighted mean in exponentially weighted deviations."""
+    """Distance from an exponentially weighted mean in exponentially weighted deviations.
+
+    Source: West 1979, for updating mean and variance. ``rate``: weight of the newest value. Bad
+    at daily curves and at values that are not normal; an outlier widens it.
+    """
 
     name = "zscore/1"
 
@@ -63,7 +67,11 @@ class ZScore:
         self._variance = 0.0
 
     def score(self, value: float, at: int) -> Verdict:
-        """Judge a finite value; learning until ``min_n_samples`` were seen."""
+        """Judge a value, in deviations; learning until ``min_n_samples`` were seen.
+
+        Raises:
+            ValueError: the value is not finite.
+        """
         value = finite(value)
         if self._seen < self.min_n_samples:
             return Verdict(None, None, None)
@@ -74,7 +82,7 @@ class ZScore:
         return Verdict(score, low, high, (value > high) - (value < low))
 
     def learn(self, value: float, at: int) -> None:
-        """Move mean and variance towards a finite value (West's incremental form)."""
+        """Move mean and variance towards a value. Raises ValueError if it is not finite."""
         value = finite(value)
         rate = max(self.rate, 1 / (self._seen + 1))
         off = value - self._mean

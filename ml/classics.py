@@ -51,7 +51,7 @@ class GaussianDetector(DeviationDetector):
 
 
 class RobustZScore(DeviationDetector):
-    """Distance from the median of the last 128 values, in median absolute deviations.
+    """Distance from the median of the last 128 values, in deviations: 1.4826 median absolute ones.
 
     Source: Hampel 1974; Iglewicz and Hoaglin 1993, also for the mean absolute deviation where more
     than half of the values are the same. Bad at daily curves, which move faster than the window,
@@ -90,7 +90,8 @@ class RobustZScore(DeviationDetector):
 
 
 class HoltWintersResidual(DeviationDetector):
-    """Residual of a level, a damped trend and the hour of the day, in mean absolute residuals.
+    """Residual of a level, a damped trend and the hour of the day, in deviations: 1.2533 mean
+    absolute residuals.
 
     Source: Holt 1957, Winters 1960, additive; residuals beyond four usual ones are clipped before
     they are learned (Gelper, Fried and Croux 2010). River's would raise before one full season and

@@ -84,7 +84,11 @@ class Context:
 
     @classmethod
     def load(cls, state: list[Any], buckets: int) -> Context:
-        """A context that continues as the dumped one; ValueError if the state contradicts itself."""
+        """A context that continues as the dumped one.
+
+        Raises:
+            ValueError, TypeError, LookupError: it is no state, or contradicts itself.
+        """
         context = cls(buckets)
         shift, base, low, high, visits, used = state
         within = -(2**62), 2**62

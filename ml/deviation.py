@@ -17,6 +17,8 @@ from ml.state import DAMAGE, whole
 from models.errors import StateError
 
 MIN_SAMPLES = 50
+"""Values until the first score."""
+
 REACH = 3.0
 """Half the band's width, in the detector's own deviations."""
 
@@ -36,7 +38,11 @@ class DeviationDetector(SeriesEstimator):
         self._seen = 0
 
     def score(self, value: float, at: int) -> Verdict:
-        """Judge a finite value; learning until ``min_n_samples`` were seen."""
+        """Judge a value; learning until ``min_n_samples`` were seen.
+
+        Raises:
+            ValueError: the value is not finite.
+        """
         value = finite(value)
         if self._seen < self.min_n_samples:
             return Verdict(None, None, None)
@@ -48,7 +54,7 @@ class DeviationDetector(SeriesEstimator):
         return Verdict(surprise, low, high, (value > high) - (value < low))
 
     def learn(self, value: float, at: int) -> None:
-        """Take a finite value in; ``at`` never goes back."""
+        """Take a value in; ``at`` never goes back. Raises ValueError if it is not finite."""
         self._take(finite(value), at)
         self._seen += 1
 

@@ -21,8 +21,12 @@ class DirectedDetector:
     """Another detector's verdicts, with a score of 0 where they are not asked for.
 
     ``direction``: "up" and "down" keep values above and below the middle of the expected band,
-    "zero" only drops to nought. ``minimum``: neither value nor middle reaches it: not enough
-    volume to speak of. Learning is the other's own and leaves nothing out.
+    "zero" only drops to nought. ``minimum``, in the series' unit: where neither value nor middle
+    reaches it, there is not enough volume to speak of. A verdict without a band stays as it is.
+    Learning is the other's own and leaves nothing out.
+
+    Raises:
+        ConfigurationError: there is no such direction.
     """
 
     name = NAME
@@ -36,14 +40,14 @@ class DirectedDetector:
         self.minimum = minimum
 
     def score(self, value: float, at: int) -> Verdict:
-        """The inner verdict, silenced where it is not asked for."""
+        """The inner verdict, silenced where it is not asked for. Raises what the inner detector does."""
         verdict = self.inner.score(value, at)
         if verdict.score is None or self._is_asked_for(value, verdict):
             return verdict
         return verdict._replace(score=0.0, tail=None, contributions=(), shape="")
 
     def learn(self, value: float, at: int) -> None:
-        """Take the value in."""
+        """Take the value in. Raises what the inner detector does."""
         self.inner.learn(value, at)
 
     def dump(self) -> bytes:
@@ -52,7 +56,7 @@ class DirectedDetector:
 
     @classmethod
     def load(cls, state: list[Any], load_inner: Callable[[bytes], Detector]) -> DirectedDetector:
-        """The detector that was dumped; StateError if it is not one."""
+        """The detector that was dumped, its inner one by ``load_inner``; StateError if it is not one."""
         try:
             _, direction, minimum, inner = state
             detector = load_inner(inner)

@@ -44,8 +44,9 @@ _DAY = 24 * _HOUR
 class Drift(NamedTuple):
     """The mean of a series has moved. ``of``: its values, or the surprise at them.
 
-    ``before`` and ``after`` are means in the series' own unit, at the same hours; ``since`` is the
-    start of the block where it went over, ``at`` where that became certain (both epoch ms).
+    ``before`` and ``after`` are means at the same hours, in the series' own unit or the score's;
+    ``since`` is the start of the block where it went over, ``at`` where that became certain (both
+    epoch ms).
     """
 
     of: str
@@ -63,6 +64,9 @@ class Monitor:
     beyond half a standard deviation of a block's mean. Means are taken in standard deviations of
     the first 60 since the last drift, clipped at 6; what is tested does not move the scale, or a shift
     would hide itself. ``least`` is the smallest standard deviation that is believed.
+
+    Raises:
+        ConfigurationError: there is no such ``kind``.
     """
 
     def __init__(self, kind: str, least: float = 0.0) -> None:
@@ -81,9 +85,10 @@ class Monitor:
         self._test: Any = _new_test(self.kind)
 
     def learn(self, number: float, usual: float, at: int) -> Drift | None:
-        """Take one number in; the drift if it makes one certain.
+        """Take one number in; the drift if it makes one certain, with ``of`` left empty.
 
-        ``number`` is how far the series is from what is ``usual`` at that time.
+        ``number`` is how far the series is from what is ``usual`` at that time (``at``, epoch ms);
+        both are finite and in the same unit, which is the drift's.
         """
         block = self._block
         if not block[0]:
@@ -149,9 +154,10 @@ class Monitor:
 
 
 class Usual:
-    """What a series was at this hour on earlier days: between hours on a straight line.
+    """What a series was at this hour of the week, or of the day while that is not known.
 
-    Hours come into it three hours late, so that what is going on now is never its own yardstick.
+    Own method: means of :class:`ml.profile.Profile`, between the middles of hours on a straight
+    line. Hours come into it three hours late, so that what is going on now is never its own yardstick.
     """
 
     def __init__(self) -> None:
@@ -197,9 +203,12 @@ class DriftWatch:
     """Drift of a series' values and of the surprise at them.
 
     Values are tested less what is usual at their hour (of the week, before that is known of the
-    day), so that a daily curve is none. Nothing is tested on the first
-    day. The first weekend is a drift; what has shifted differs from last week's hours once more
-    after a week. Of surprise the logarithm is tested, which a few great ones do not rule.
+    day), so that a daily curve is none. Nothing is tested in the first 25 hours. The first weekend
+    is a drift; what has shifted differs from last week's hours once more after a week. Of surprise
+    the logarithm is tested, which a few great ones do not rule.
+
+    Raises:
+        ConfigurationError: there is no such ``kind`` of test.
     """
 
     def __init__(self, kind: str) -> None:
@@ -209,7 +218,10 @@ class DriftWatch:
         self._inputs, self._errors = Monitor(kind), Monitor(kind, _LEAST_SURPRISE)
 
     def learn(self, value: float, surprise: float | None, at: int) -> list[Drift]:
-        """Take a finite value and the surprise at it (None while learning) in; the drifts found."""
+        """Take a finite value of an epoch ms and the surprise at it (None while learning) in.
+
+        Returns the drifts found: none, one, or one of each.
+        """
         if self._began is None:
             self._began = at
         is_known = at - self._began >= _DAY + _HOUR

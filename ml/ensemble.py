@@ -31,7 +31,11 @@ class EnsembleDetector(SeriesEstimator):
         self._members: tuple[Any, ...] = (NoveltyDetector(), RobustZScore(), HoltWintersResidual())
 
     def score(self, value: float, at: int) -> Verdict:
-        """Judge a finite value; learning while a member is."""
+        """Judge a value; learning while a member is.
+
+        Raises:
+            ValueError: the value is not finite.
+        """
         value = finite(value)
         verdicts = [member.score(value, at) for member in self._members]
         said = [
@@ -46,7 +50,7 @@ class EnsembleDetector(SeriesEstimator):
         return Verdict(least, last.low, last.high, last.direction, tail, ((name, least),))
 
     def learn(self, value: float, at: int) -> None:
-        """Take a finite value in; ``at`` never goes back."""
+        """Take a value in; ``at`` never goes back. Raises ValueError if it is not finite."""
         value = finite(value)
         for member in self._members:
             member.learn(value, at)

@@ -13,12 +13,13 @@ from ml.protocol import Verdict
 class SeriesEstimator(base.AnomalyDetector):
     """A River anomaly detector over ``{"value": float, "at": epoch ms}``.
 
-    Subclasses say ``score`` and ``learn`` as :class:`ml.protocol.Detector` has them.
+    Subclasses say ``score`` and ``learn`` as :class:`ml.protocol.Detector` has them: a value that is
+    not finite raises ValueError in all four.
     """
 
     @abc.abstractmethod
     def score(self, value: float, at: int) -> Verdict:
-        """Judge a value of the window that starts ``at``; changes nothing."""
+        """Judge a value of the window that starts ``at`` (epoch ms); changes nothing."""
 
     @abc.abstractmethod
     def learn(self, value: float, at: int) -> None:

@@ -108,10 +108,11 @@ class Spec(NamedTuple):
 def parse(text: str) -> Spec:
     """The spec that a line says.
 
-    ``lag(n)``: the value n before; ``difference(n)`` and ``ratio(n)`` against it (n = 1 if not
-    given; a season's length makes a ratio to the season); ``mean(n)``: of the last n with this one;
-    ``log``: ln(1 + |value|), signed; ``hour_of_week``: 0 to 167, UTC. ``; scaled`` at the end puts River's
-    StandardScaler behind.
+    ``lag(n)``: the value n before, or this one while there are too few; ``difference(n)`` and
+    ``ratio(n)`` against it (n = 1 if not given; a season's length makes a ratio to the season, which
+    is 1 against 0 and never beyond a million); ``mean(n)``: of the last n with this one; ``log``:
+    ln(1 + |value|), signed; ``hour_of_week``: 0 to 167, UTC, from Thursday 0 h on, as epoch time
+    began. ``; scaled`` at the end puts River's StandardScaler behind.
 
     Raises:
         ConfigurationError: an unknown feature, one twice, more than 16, or a length that is not
@@ -148,12 +149,20 @@ def _term(text: str) -> Term:
 
 
 def version(text: str) -> str:
-    """The version of a pipeline: twelve hex digits of its canonical spec, however it was written."""
+    """The version of a pipeline: twelve hex digits of its canonical spec, however it was written.
+
+    Raises:
+        ConfigurationError: as :func:`parse`.
+    """
     return hashlib.sha256(f"{NAME} {parse(text)}".encode()).hexdigest()[:12]
 
 
 class Features(base.Transformer):
-    """The pipeline of a spec, with the past values and the scale that it keeps. One owner."""
+    """The pipeline of a spec, with the past values and the scale that it keeps. One owner.
+
+    Raises:
+        ConfigurationError: as :func:`parse`.
+    """
 
     def __init__(self, spec: str = "value") -> None:
         self.spec = spec
@@ -171,12 +180,16 @@ class Features(base.Transformer):
         return version(self.spec)
 
     def transform_one(self, x: dict[str, Any]) -> dict[str, float]:
-        """Features by name of ``{"value": float, "at": epoch ms}``. Changes nothing."""
+        """Features by name of ``{"value": float, "at": epoch ms}``. Changes nothing.
+
+        Raises:
+            ValueError: the value is not finite.
+        """
         made: dict[str, float] = self._pipeline.transform_one(self._point(x))
         return made
 
     def learn_one(self, x: dict[str, Any]) -> None:
-        """Take the value into scale and past; ``at`` never goes back."""
+        """Take the value into scale and past; ``at`` never goes back. Raises as :meth:`transform_one`."""
         point = self._point(x)
         if self._scaler is not None:
             self._pipeline.learn_one(point)
@@ -219,7 +232,11 @@ def _made(term: Term, x: dict[str, Point]) -> dict[str, float]:
 
 
 def in_batch(features: Features, points: Iterable[tuple[float, int]]) -> Iterator[dict[str, float]]:
-    """The features of (value, epoch ms) in order, as they would have been online."""
+    """The features of (value, epoch ms) in order, as they would have been online.
+
+    Raises:
+        ValueError: a value is not finite.
+    """
     for value, at in points:
         x = {"value": value, "at": at}
         yield features.transform_one(x)

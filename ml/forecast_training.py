@@ -21,7 +21,7 @@ STEP = 50
 """Slots between two places where a training can be stopped: a millisecond or so."""
 
 LEVEL = 0.9
-
+"""The interval whose coverage is measured."""
 
 V = TypeVar("V", float, float | None)
 
@@ -31,7 +31,7 @@ class Learned(NamedTuple):
 
     ``slots`` were learned and ``foretold`` of them had been forecast; ``error`` is the sum of these
     forecasts' absolute errors, ``baseline`` that of the last value known at the time, ``covered`` how
-    many lay in their 90 % interval.
+    many lay in their 90 % interval. Errors are in the series' unit, times epoch ms.
     """
 
     history: History

@@ -71,7 +71,10 @@ class Quality(NamedTuple):
 
 
 class Threshold(NamedTuple):
-    """From which score on a series is worth an alert, and why."""
+    """From which score on a series is worth an alert, and why.
+
+    ``value`` is in the score's unit: deviations, of most detectors.
+    """
 
     value: float
     reason: str
@@ -117,7 +120,7 @@ def quality_by_detector(claims: Iterable[Claim], labels: Iterable[Label]) -> dic
 
 
 def threshold_for(series: str, labels: Iterable[Label], usual: float = USUAL) -> Threshold:
-    """From which score on this series is worth an alert, given what people said of it.
+    """From which score on this series is worth an alert, given what people said of it. Own method.
 
     Only labels of the series with a ``peak`` count, and none that say *expected*. False labels raise
     the threshold to just above their largest peak: one label to no more than twice the usual value,

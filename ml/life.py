@@ -44,7 +44,7 @@ def digest(body: bytes) -> str:
 
 
 def state_of(model: Model, series: str, size: int, at: int, body: bytes) -> ModelState:
-    """The record of what a model has learned of one series up to ``at`` (epoch ms)."""
+    """The record of what a model has learned of windows of ``size`` ms, up to ``at`` (epoch ms)."""
     return ModelState(model.tenant, model.id, series, size, at, body, digest(body))
 
 
@@ -90,7 +90,11 @@ def verify_state(state: ModelState) -> None:
 
 
 def verify_seal(model: Model, states: Iterable[ModelState] = ()) -> None:
-    """As :func:`verify`, by the states' own sha256: their bodies are not looked at."""
+    """As :func:`verify`, by the states' own sha256: their bodies are not looked at.
+
+    Raises:
+        StateError: states are missing or too many, or a sealed field was changed.
+    """
     known = list(states)
     if len(known) != model.states:
         msg = f"model {model.id} was sealed with {model.states} states; here are {len(known)}"

@@ -27,7 +27,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class LiteDetector(SeriesEstimator):
-    """Online detector of one series in 6 KB; see :class:`ml.protocol.Detector`.
+    """Online detector of one series in 2.7 KB of memory; see :class:`ml.protocol.Detector`.
 
     ``score`` is in deviations of the novelty rate, as the default's is. The band is the level and
     four mean absolute deviations.
@@ -86,7 +86,7 @@ class LiteDetector(SeriesEstimator):
         self._weight = grown(weight, self._contexts)
 
     def dump(self) -> bytes:
-        """The state, msgpack: about 1.1 KB."""
+        """The state, msgpack: about 1 KB."""
         return _encode([
             NAME, self.min_n_samples, self._seen, self._weight, self._level, self._spread,
             self._profile.dump(), self._spacing.dump(), self._rate.dump(),

@@ -39,6 +39,9 @@ def detect(
 
     A gap (None) is neither judged nor learned. Up to ``learned_until``, the last time that the
     detector has learned already, points are judged by what it knows and not learned again.
+
+    Raises:
+        ValueError: a value is not finite.
     """
     found = []
     for at, value in points:
@@ -66,6 +69,7 @@ def continued(
 
     Raises:
         ConfigurationError: a horizon or level that there is not.
+        ValueError: a value is not finite.
     """
     for at, value in points:
         if value is not None:
@@ -76,8 +80,8 @@ def continued(
 def segment(listeners: Sequence[tuple[str, Listening]], now: int) -> Segmented:
     """The kinds of listeners there are among these (name, habits), each name once.
 
-    They are learned as those of one day; more than the segmenter's sample only say where they
-    belong.
+    They are learned as those of one day, that of ``now`` (epoch ms). Of those beyond the segmenter's
+    sample is only said where they belong.
     """
     segmenter = Segmenter()
     vectors = [(name, features(habits)) for name, habits in listeners]

@@ -21,7 +21,10 @@ _LARGEST = 3e38
 
 
 class Profile:
-    """Means for each hour of the day and of the week; NaN where none is known yet."""
+    """Means for each hour of the day and of the week; NaN where none is known yet.
+
+    Own method: an exponential mean an hour, where the time that passed has the weight.
+    """
 
     __slots__ = ("_at", "_day", "_week")
 
@@ -31,7 +34,7 @@ class Profile:
         self._at: int | None = None
 
     def expected(self, at: int, otherwise: float) -> float:
-        """The mean of this hour of the week at an epoch ms.
+        """The mean of this hour of the week at an epoch ms, in the series' unit.
 
         That of the hour of the day stands in for one not known yet, and ``otherwise`` for both.
         """
@@ -43,7 +46,7 @@ class Profile:
         return otherwise if day != day else day  # noqa: PLR0124
 
     def learn(self, value: float, at: int) -> None:
-        """Move this hour's means towards a finite value."""
+        """Move the means of the hour of ``at`` (epoch ms) towards a finite value."""
         if not -_LARGEST <= value <= _LARGEST:
             value = _LARGEST if value > 0 else -_LARGEST
         last, self._at = self._at, at
@@ -60,7 +63,7 @@ class Profile:
 
     @classmethod
     def load(cls, state: list[Any]) -> Profile:
-        """The profile that was dumped; ValueError if it is not one."""
+        """The profile that was dumped; ValueError or TypeError if it is not one."""
         profile = cls()
         at, day, week = state
         profile._at = moment(at)

@@ -1,4 +1,4 @@
-"""What a detector must be, and the registry of those there are by name."""
+"""What a detector must be, and what it says of a value. Those there are: :mod:`ml.registry`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ LARGEST = 1e150
 class Verdict(NamedTuple):
     """What a detector thinks of one value before it learns it.
 
-    ``score``: unbounded surprise, 0 is perfectly normal; None while learning. ``low``/``high``: the
-    band it expected (None while learning). ``direction``: sign of value against the band, -1, 0, 1.
+    ``score``: unbounded surprise, 0 is perfectly normal; None while learning. Its unit is the
+    detector's own, deviations for most. ``low``/``high``: the band it expected, in the series' unit
+    (None while learning). ``direction``: sign of value against the band, -1, 0, 1.
     ``tail``: calibrated probability of a surprise this large, or None. ``contributions``: how much
     each context (name) added to the score. ``shape``: what it looks like, one of
     :data:`ml.shape.SHAPES`, "" where the detector does not say.

@@ -37,7 +37,7 @@ def spans(seen: int) -> tuple[int, int]:
 
 
 class Rate:
-    """Exponentially weighted means of a novelty, one short and two long, and its variance."""
+    """Exponentially weighted means of a novelty (0 to 1), one short and two long, and its variance."""
 
     __slots__ = ("_a", "_b", "_short", "_variance")
 
@@ -58,7 +58,7 @@ class Rate:
     def surprise(self, novelty: float | None, width: float) -> float:
         """How far the short mean with this novelty lies above the usual, in deviations, >= 0.
 
-        None is as novel as usual. An exponential mean over ``width`` points would have half of
+        ``width`` is the short mean's length in points. None is as novel as usual. An exponential mean over ``width`` points would have half of
         variance / ``width`` if they were independent; what is new comes in runs, so all of it is
         taken.
         """
@@ -69,7 +69,7 @@ class Rate:
         return (short - usual) / math.sqrt((self._variance + _EPSILON) / width)
 
     def learn(self, novelty: float | None, width: float, spans: tuple[int, int]) -> None:
-        """Take a novelty in, into means of these lengths."""
+        """Take a novelty in, into a short mean of ``width`` points and long ones of ``spans`` points."""
         usual = (self._a + self._b) / 2.0
         if novelty is None:
             novelty = usual
@@ -86,6 +86,6 @@ class Rate:
 
     @classmethod
     def load(cls, state: list[float]) -> Rate:
-        """The rate that was dumped; ValueError if it is not one."""
+        """The rate that was dumped; ValueError or TypeError if it is not one."""
         short, a, b, variance = (number(held, 0) for held in state)
         return cls(short, (a, b), variance)

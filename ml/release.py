@@ -36,7 +36,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class ReleaseCurve:
-    """How plays an hour go after a release: mean and deviation of their logarithm, by hour.
+    """How plays an hour go after a release: mean and deviation of ln(1 + plays), by hour (0 to 167).
 
     A track's curve is compared after taking out its own level, so a hit and a debut share one
     shape. The level is the mean of its hours' distances so far, drawn to that of a typical release
@@ -92,7 +92,7 @@ class ReleaseCurve:
         return 0 <= hour < HOURS and self._seen[hour] >= least
 
     def rarity(self, score: float) -> float:
-        """The share of past releases' hours that were as far off."""
+        """The share of past releases' hours that were as far off; see :meth:`ml.tail.Tail.probability`."""
         return self._tail.probability(score)
 
     def dump(self) -> bytes:
@@ -136,9 +136,9 @@ class ReleasedTrack:
         return self._sum / (self._hours + _PRIOR)
 
     def score(self, value: float, at: int) -> Verdict:
-        """Judge the plays of the hour that starts ``at``; the band is in plays. Changes nothing.
+        """Judge the plays of the hour that starts ``at`` (epoch ms). Changes nothing.
 
-        The score is None before the release, after the first week, and in hours that fewer than
+        The band is in plays, the score in usual deviations of that hour. The score is None before the release, after the first week, and in hours that fewer than
         five past releases have reached.
 
         Raises:
@@ -147,7 +147,7 @@ class ReleasedTrack:
         return self.judge((at - self._released_at) // HOUR, _log(value))
 
     def learn(self, value: float, at: int) -> None:
-        """Take the plays of an hour in; raises ValueError as :meth:`score` does."""
+        """Take the plays of the hour that starts ``at`` in; raises ValueError as :meth:`score` does."""
         self.take((at - self._released_at) // HOUR, _log(value))
 
     def judge(self, hour: int, value: float) -> Verdict:

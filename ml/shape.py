@@ -57,7 +57,7 @@ class Shape:
         return "variance" if name == "variation" and most > 0 else ""
 
     def learn(self, value: float, direction: int, low: float, high: float, seen: int) -> None:
-        """Take in a value, its side of the band, the band, and how many values came before."""
+        """Take in a value, its side of the band (-1, 0, 1), the band's ends, and how many came before."""
         goes_on, share = value == 0 and self._zeros < _RARE, abs(self._zeros)
         share += max(_RATE, 1 / (seen + 2)) * ((value == 0) - share)
         self._zeros = -share if goes_on and share < _FAMILIAR else share
@@ -72,7 +72,7 @@ class Shape:
 
     @classmethod
     def load(cls, state: list[int | float]) -> Shape:
-        """The shape that was dumped; ValueError if it is not one."""
+        """The shape that was dumped; ValueError or TypeError if it is not one."""
         run, zeros, edge = state
         return cls(whole(run, -_SETTLED, _SETTLED), number(zeros, -1), number(edge))
 

@@ -2,8 +2,9 @@
 
 name       one of registry.names(); "novelty" if it is not given
 direction  any, up, down, zero: what it speaks of
-minimum    volume below which it says nothing
-threshold  score from which a window counts when models are compared
+minimum    volume below which it says nothing, in the series' unit; at least 0
+features   what feature_trees looks at, as ml.features.parse takes it; others have none
+threshold  score from which a window counts when models are compared; at least 0, 2 if not given
 drift      adwin or page_hinkley: watch for drift
 retrain    with drift: "shadow" has a drift start a new version as a shadow
 

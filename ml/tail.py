@@ -14,7 +14,7 @@ from typing import Any
 
 CELLS = 32
 _PER_OCTAVE = 6
-"""Cells per doubling of 1 + surprise: of 12 % each; the last holds everything above 34."""
+"""Cells per doubling of 1 + surprise: of 12 % each; the last holds everything from 34.9 on."""
 
 _MOST = 20_000
 """Surprises counted until all counts are halved, so that a series may become calmer or wilder."""

@@ -32,7 +32,8 @@ class History(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """What came of one series. ``body`` is the detector's state after the point that starts ``at``.
+    """What came of one series. ``body`` is the detector's state after the window that starts ``at``
+    (epoch ms).
 
     ``judged`` are the points with a score; ``findings`` the stretches in which every score was at or
     above the threshold.

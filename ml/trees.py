@@ -42,7 +42,11 @@ class HalfSpaceTreesDetector(SeriesEstimator):
         self._trees = self._plant()
 
     def score(self, value: float, at: int) -> Verdict:
-        """Judge a finite value; learning until ``min_n_samples`` were seen."""
+        """Judge a value; learning until ``min_n_samples`` were seen.
+
+        Raises:
+            ValueError: the value is not finite.
+        """
         value = finite(value)
         if self._seen < self.min_n_samples:
             return Verdict(None, None, None)
@@ -52,7 +56,7 @@ class HalfSpaceTreesDetector(SeriesEstimator):
         return Verdict(surprise, low, high, (value > high) - (value < low))
 
     def learn(self, value: float, at: int) -> None:
-        """Take a finite value in; ``at`` never goes back."""
+        """Take a value in; ``at`` never goes back. Raises ValueError if it is not finite."""
         value = finite(value)
         if self._seen >= _WINDOW:
             off = self._odds(value, at) - self._usual
@@ -110,14 +114,23 @@ class HalfSpaceTreesDetector(SeriesEstimator):
 
 
 def masses_of(trees: Any) -> list[list[int]]:
-    """The masses of all nodes: what the trees have learned."""
+    """[mass now, mass of the window before] of all nodes, a tree of 15 after the other.
+
+    That is what the trees have learned; empty before the first value, which plants them.
+    """
     return [[node.l_mass, node.r_mass] for node in _nodes(trees)]
 
 
 def replant(
     trees: Any, names: Iterable[str], masses: list[list[int]], counter: int, seen: int
 ) -> None:
-    """Give new trees the masses of others that were grown from the same seed and features."""
+    """Give new trees the masses of others that were grown from the same seed and features.
+
+    ``names`` are the features', ``counter`` the values in River's window so far, ``seen`` those in all.
+
+    Raises:
+        ValueError, TypeError: the masses are not two for each node.
+    """
     if masses:
         trees.learn_one(dict.fromkeys(names, 0.5))  # plants them
         for node, (left, right) in zip(_nodes(trees), masses, strict=True):
@@ -132,7 +145,7 @@ def _nodes(trees: Any) -> list[Any]:
 
 
 def scaled(value: float, band: Band) -> float:
-    """Where a value lies between three band widths below and above, within [0, 1]."""
+    """Where a value lies on three widths of the band around its centre, which are [0, 1]; ends beyond."""
     spread = band.spread
     if spread <= 0:
         return 0.5 + 0.5 * ((value > band.centre) - (value < band.centre))
