@@ -25,14 +25,14 @@ whole hours: intervals held for those alone.)
 
 
 def nodes_of(horizon: int) -> Ints:
-    """The last horizon of each band: 1, 2, 3, 4, 6, 8, 12, 16, ... and the very last."""
+    """(bands,): the last horizon of each band, in slots: 1, 2, 3, 4, 6, 8, 12, 16, ... and the very last."""
     powers = [2**k for k in range(horizon.bit_length())]
     halves = [3 * power // 2 for power in powers[1:]]
     return np.array(sorted({*(n for n in powers + halves if n < horizon), horizon}), dtype=np.int64)
 
 
 def middles(nodes: Ints) -> Floats:
-    """The middle of each band."""
+    """(bands,): the middle of each band, in slots; ``nodes`` as of :func:`nodes_of`."""
     middle: Floats = (np.append(0, nodes[:-1]) + 1 + nodes) / 2
     return middle
 

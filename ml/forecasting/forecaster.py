@@ -16,6 +16,8 @@ from ml.state import DAMAGE, whole
 from models.errors import ConfigurationError, StateError
 
 HORIZON = 48
+"""Slots ahead, unless said."""
+
 LONGEST_HORIZON = 500
 
 _MIDDLE = RUNGS.index(0.5)
@@ -27,8 +29,8 @@ _decode = msgspec.msgpack.Decoder(list).decode
 class Forecast(NamedTuple):
     """What will be, from the slot that starts ``at`` (epoch ms) on, ``step_ms`` apart.
 
-    ``points`` are medians, one a slot; ``intervals`` level -> (lower ends, upper ends). Both are empty
-    while ``learning``. ``member`` is the one believed most for the last slot, "" while learning.
+    ``points`` are medians, one a slot, in the series' unit; ``intervals`` level -> (lower ends, upper
+    ends), one of each a slot. Both are empty while ``learning``. ``member`` is the one believed most for the last slot, "" while learning.
     """
 
     at: int

@@ -34,6 +34,7 @@ class Forest:
         self._step = 0
 
     def learn(self, value: float, at: int) -> None:
+        """See :meth:`ml.forecasting.protocol.Member.learn`."""
         if self._times:
             self._step = at - self._times[-1]
         if len(self._values) == 2 * _EPOCH:
@@ -44,6 +45,7 @@ class Forest:
         self._teach(len(self._values) - 1)
 
     def forecast(self, horizon: int) -> Sequence[float] | None:
+        """See :meth:`ml.forecasting.protocol.Member.forecast`; None before 128 values."""
         if len(self._values) < _EPOCH // 2:
             return None
         path = list(self._values[-_LAGS:])
@@ -54,9 +56,15 @@ class Forest:
         return path[_LAGS:]
 
     def dump(self) -> list[Any]:
+        """See :meth:`ml.forecasting.protocol.Member.dump`: up to 512 values and times, 16 bytes each."""
         return [self._step, self._values.tobytes(), self._times.tobytes()]
 
     def restore(self, state: list[Any]) -> None:
+        """See :meth:`ml.forecasting.protocol.Member.restore`.
+
+        Raises:
+            ValueError, TypeError: values and times differ in number, are too many, or are none.
+        """
         step, values, times = state
         self._step = int(step)
         self._values, self._times = array("d"), array("q")

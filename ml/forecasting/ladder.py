@@ -54,6 +54,8 @@ class Ladder:
     def learn(self, off: Floats, issued: Floats, known: NDArray[np.bool_] | None) -> None:
         """Take in errors (origins, bands) and the quantiles issued for them (bands, rungs).
 
+        Both in the series' unit. ``known`` (origins, bands): which errors count; None: all.
+
         Origins are those of 1, 2 or 4 blocks; of several, from a multiple of as many on.
         """
         held = np.empty((*off.shape, len(RUNGS)), dtype=np.bool_)
@@ -95,12 +97,17 @@ class Ladder:
         return _read(errors, places, count)
 
     def dump(self) -> list[Any]:
+        """The state as plain values."""
         errors = self._errors[:, : min(self._seen, _KEPT)]
         parts = (self.known, self._places, errors)
         return [self._seen, self._unknown_at, *(part.tobytes() for part in parts)]
 
     def restore(self, state: list[Any], seen: int) -> None:
-        """What :meth:`dump` gave after so many origins."""
+        """Know what :meth:`dump` gave after ``seen`` origins.
+
+        Raises:
+            ValueError, TypeError, LookupError: it is of another number of origins or bands, or damaged.
+        """
         if state[0] != seen:
             raise ValueError(f"quantiles are of {state[0]} origins, and {seen} have been judged")
         self._seen, self._unknown_at = seen, whole(state[1], -_KEPT, seen)

@@ -26,7 +26,7 @@ class Tail:
         self._base = self.end = 0
 
     def extend(self, values: Floats) -> None:
-        """Put values behind the others: at most :data:`AT_ONCE`."""
+        """Put values (n,) behind the others: at most :data:`AT_ONCE`."""
         place = self.end - self._base
         if place + len(values) > len(self._held):
             self._held[: self._kept] = self._held[place - self._kept : place].copy()
@@ -35,7 +35,7 @@ class Tail:
         self.end += len(values)
 
     def part(self, start: int, stop: int) -> Floats:
-        """A view of the values from number ``start`` to ``stop``, which are still held."""
+        """(stop - start,): a view of the values from number ``start`` to before ``stop``, all still held."""
         return self._held[start - self._base : stop - self._base]
 
     def take(self, numbers: Ints) -> Floats:
@@ -43,10 +43,16 @@ class Tail:
         return self._held.take(numbers - self._base)
 
     def dump(self) -> list[Any]:
+        """The state as plain values: the last ``kept`` and how many there were."""
         start = max(self.end - self._kept, 0)
         return [self.end, self.part(start, self.end).tobytes()]
 
     def restore(self, state: list[Any]) -> None:
+        """Know what was dumped of a tail that keeps as many.
+
+        Raises:
+            ValueError, TypeError, LookupError: it is none, of another length, or not finite.
+        """
         self.end, values = whole(state[0]), np.frombuffer(state[1])
         if len(values) != min(self.end, self._kept):
             raise ValueError(f"{len(values)} values are held of {self.end}")
@@ -59,9 +65,13 @@ class Tail:
 class Past:
     """Values, and what their seasons say of each.
 
-    ``lags`` are the seasons in slots, the shorter first. Of it the exponential mean is kept for each of
-    its slots, as it was once a value was known; of the other the value itself. ``kept`` values
-    behind a season can be asked for, and what comes up to ``reach`` slots ahead.
+    ``lags`` are the seasons in slots: none, one, or two with the shorter first. Of the shorter the
+    exponential mean of each of its slots is kept, as it was once a value was known; of the longer the
+    value itself. ``kept`` values behind a season can be asked for, and what comes up to ``reach``
+    slots ahead. Values are numbered from the first, which is 0; row 0 is the values, row 1 the
+    shorter season, row 2 the longer.
+
+    Own method: seasonal naive, with a mean that moves half of the way to each value for the season.
     """
 
     def __init__(self, lags: tuple[int, ...], kept: int, reach: int) -> None:
@@ -73,7 +83,7 @@ class Past:
         self._longest = min(lags[0], AT_ONCE) if lags else AT_ONCE
 
     def extend(self, values: Floats) -> None:
-        """Put values behind the others, however many there are."""
+        """Put values (n,) behind the others, however many there are."""
         for start in range(0, len(values), self._longest):
             some = values[start : start + self._longest]
             if self._usual is not None:
@@ -92,7 +102,8 @@ class Past:
             usual.extend(before + _SEASON_RATE * (values - before))
 
     def rows(self, start: int, stop: int, count: int) -> Floats:
-        """(count, stop - start): the values, and their distances from what a season ago says.
+        """(count, stop - start): row 0 the values by number, the others how far these lie above what a
+        season ago says.
 
         Before the first value stands the first value, and nought where a season ago is not known.
         """
@@ -122,9 +133,9 @@ class Past:
         return float(last[middle])
 
     def ago(self, row: int, numbers: Ints, ahead: Ints) -> Floats:
-        """What row ``row`` says of values by number, ``ahead`` slots from the last that may be known.
+        """What row ``row`` (1 or 2) says of values by number, in the shape of the numbers.
 
-        It is the newest at the same time of season that does not lie beyond that.
+        ``ahead`` (of a shape that fits): how many slots each lies from the last that may be known. It is the newest at the same time of season that does not lie beyond that.
         """
         lag, source = self._seasons[row - 1]
         if self._reach > lag:
@@ -132,18 +143,24 @@ class Past:
         return source.take(numbers - lag)
 
     def next(self, row: int, ahead: Ints) -> Floats:
-        """What row ``row`` says of the next values, as many as ``ahead`` (1, 2, ...) counts."""
+        """(slots,): what row ``row`` (1 or 2) says of the next values; ``ahead`` (slots,) is 1, 2, ..."""
         (lag, source), end = self._seasons[row - 1], self.values.end
         if self._reach > lag:
             return self.ago(row, ahead + (end - 1), ahead)
         return source.part(end - lag, end - lag + len(ahead))
 
     def dump(self) -> list[Any]:
+        """The state as plain values."""
         return [tail.dump() for tail in (self.values, self._usual) if tail is not None]
 
     def restore(self, state: list[Any]) -> None:
+        """Know what was dumped of a past with the same arguments.
+
+        Raises:
+            ValueError, TypeError, LookupError: it is none, or values and means are not as many.
+        """
         tails = [tail for tail in (self.values, self._usual) if tail is not None]
         for tail, held in zip(tails, state, strict=True):
             tail.restore(held)
         if len({tail.end for tail in tails}) > 1:
-            raise ValueError("values and their daily means are not as many")
+            raise ValueError("values and their seasonal means are not as many")

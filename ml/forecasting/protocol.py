@@ -34,7 +34,7 @@ class Member(Protocol):
         ...
 
     def restore(self, state: list[Any]) -> None:
-        """Take the state that :meth:`dump` gave, into a member made with the same arguments.
+        """Take the state that :meth:`dump` gave, into a new member made with the same arguments.
 
         Raises:
             ValueError, TypeError, LookupError: it is none.
@@ -43,18 +43,23 @@ class Member(Protocol):
 
 
 class Seasons(NamedTuple):
-    """The seasons of a spacing, in slots; None where there is none, or one too long to be kept."""
+    """The seasons of a spacing, in slots; None where there is none, or one too long to be kept.
+
+    Where a slot is about a month, ``day`` is the year.
+    """
 
     day: int | None
     week: int | None
 
     @property
     def shortest(self) -> int | None:
+        """The day, or else the week; None where there is neither."""
         return self.day or self.week
 
 
 def seasons_of(step_ms: int) -> Seasons:
-    """The seasons a calendar gives: the day and the week; twelve where a slot is about a month.
+    """The seasons a calendar gives to slots of ``step_ms``: day and week; twelve slots where one is a
+    month or so.
 
     A day of fewer than four slots is no season, and one that is no whole number of slots neither.
     """

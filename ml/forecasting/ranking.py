@@ -22,7 +22,9 @@ class Ranking:
 
     Weights are errors to the power of -12: where one is clearly best it is alone, where two are
     alike their mean is taken. Members join as their season becomes known, and count in a band once
-    they have been off in it. Where none has been, the last value is believed.
+    they have been judged in it. Where none has been, the last value is believed.
+
+    Source: weighting by past performance, Bates and Granger 1969; the power is our own choice.
     """
 
     def __init__(self, bands: int) -> None:
@@ -31,7 +33,10 @@ class Ranking:
         self._steady = False
 
     def learn(self, errors: Floats, known: NDArray[np.bool_] | None) -> None:
-        """Take in a block's errors (origins, members, bands), of which these (origins, bands) count."""
+        """Take in errors (origins, members, bands) in the series' unit.
+
+        ``known`` (origins, bands): which of them count; None: all.
+        """
         off = np.abs(errors)
         origins, members = off.shape[:2]
         if len(self._errors) < members:
@@ -69,9 +74,15 @@ class Ranking:
         return share
 
     def dump(self) -> list[Any]:
+        """The state as plain values."""
         return [self._seen.tobytes(), self._errors.tobytes()]
 
     def restore(self, state: list[Any]) -> None:
+        """Know what was dumped of as many bands.
+
+        Raises:
+            ValueError, TypeError: it is of other bands or members, or not finite.
+        """
         bands = self._errors.shape[1]
         seen, errors = (np.frombuffer(part).reshape(-1, bands).copy() for part in state)
         if seen.shape != errors.shape or (len(seen) - 1) % len(FILTERS) or len(seen) < 5:

@@ -11,8 +11,9 @@ SLOTS = 48
 def slots_of(within: int, size: int) -> tuple[int, int]:
     """(length in ms, number) of the slots in which windows of ``size`` ms are seen that far ahead.
 
-    At most 48, each a whole number of windows and, where there is one near, a whole part of a day,
-    for the day's sake. A slot's value is that of the window that ends it.
+    ``within`` is how far is looked ahead, in ms. At most 48 slots, each a whole number of windows and,
+    where there is one near, a whole part of a day, for the day's sake. A slot's value is that of the
+    window that ends it. Own method.
     """
     least = max(1, -(-within // (SLOTS * size)))
     most = min(2 * least, DAY // size)  # what is longer than a day is no part of it

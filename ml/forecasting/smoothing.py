@@ -12,6 +12,8 @@ from river import time_series
 class Smoothing:
     """Exponential smoothing of a level, of a trend where ``trend`` is a rate, and of a season.
 
+    ``level`` and ``trend``: weight of the newest value, 0 to 1; ``season``: its slots, 0 for none.
+
     Source: Brown 1959, Holt 1957, Winters 1960, additive, as River implements it. River's own
     beginning is not used: it takes quotients for an additive season, and it raises when it is asked
     before a whole one. Here the first season's mean is the level, its differences the season, and the
@@ -29,6 +31,7 @@ class Smoothing:
         )
 
     def learn(self, value: float, at: int) -> None:
+        """See :meth:`ml.forecasting.protocol.Member.learn`."""
         model = self._model
         if model._initialized:  # noqa: SLF001 - River's flag; the version is pinned
             model.learn_one(value)
@@ -38,16 +41,23 @@ class Smoothing:
             self._begin()
 
     def forecast(self, horizon: int) -> Sequence[float] | None:
+        """See :meth:`ml.forecasting.protocol.Member.forecast`; None before a whole season, or two values."""
         if not self._model._initialized:  # noqa: SLF001
             return None
         points: list[float] = self._model.forecast(horizon)
         return points
 
     def dump(self) -> list[Any]:
+        """See :meth:`ml.forecasting.protocol.Member.dump`."""
         parts = (self._model.level, self._model.trend, self._model.season)
         return [self._first.tobytes(), *(array("d", part or ()).tobytes() for part in parts)]
 
     def restore(self, state: list[Any]) -> None:
+        """See :meth:`ml.forecasting.protocol.Member.restore`.
+
+        Raises:
+            ValueError, TypeError: it is none, or of other components than this one has.
+        """
         first, *parts = (array("d", values) for values in map(_floats, state))
         self._first = first
         model = self._model

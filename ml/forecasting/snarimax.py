@@ -21,8 +21,8 @@ class Snarimax:
     Source: Anava, Hazan, Mannor and Shamir 2013, as River implements it. River's raw target drifts
     away where it is large; here it is the distance from a slow mean in slow mean distances, and what
     leaves any sense is begun anew (``restarts`` counts). Forecasting follows River's recursion with the
-    weights folded into one line per lag, which is ten times faster. Bad in its first hundreds of
-    values, and where the variance changes.
+    weights folded into one line per lag, which is ten times faster. ``season``: slots, 0 for none. Bad in
+    its first hundreds of values, and where the variance changes.
     """
 
     name: ClassVar[str] = "snarimax/1"
@@ -35,6 +35,7 @@ class Snarimax:
         self._model = self._new()
 
     def learn(self, value: float, at: int) -> None:
+        """See :meth:`ml.forecasting.protocol.Member.learn`."""
         self._seen += 1
         rate = max(_SCALE_RATE, 1 / self._seen)
         if self._seen == 1:
@@ -48,6 +49,7 @@ class Snarimax:
             self._model, self.restarts = self._new(), self.restarts + 1
 
     def forecast(self, horizon: int) -> Sequence[float] | None:
+        """See :meth:`ml.forecasting.protocol.Member.forecast`; None before a season, and while nothing moves."""
         model = self._model
         history = list(model.y_diff)[: max(_LAGS, self._season)]  # the newest first
         if self._spread <= 0 or len(history) < max(_LAGS, self._season):
@@ -86,6 +88,7 @@ class Snarimax:
         )  # fmt: skip
 
     def dump(self) -> list[Any]:
+        """See :meth:`ml.forecasting.protocol.Member.dump`."""
         scaler, regressor = self._scaler, self._regressor
         return [
             self._mean, self._spread, self._seen, self.restarts, list(self._model.y_diff),
@@ -94,6 +97,7 @@ class Snarimax:
         ]  # fmt: skip
 
     def restore(self, state: list[Any]) -> None:
+        """See :meth:`ml.forecasting.protocol.Member.restore`."""
         mean, spread, seen, restarts, past, counts, means, variances, weights, base, n = state
         self._mean, self._spread = float(mean), float(spread)
         self._seen, self.restarts = int(seen), int(restarts)
