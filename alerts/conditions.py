@@ -81,8 +81,8 @@ def abandon(
 ) -> list[Finding]:
     """What ends an incident of a series of which nothing more will be seen.
 
-    ``window`` is the one that would have come, without values; ``why`` is ``silent``, ``ended`` or
-    ``over``.
+    ``window`` is the one that would have come, without values; ``why`` is ``silent``, ``ended`` (the
+    stream) or ``over`` (a track's first week). Only an incident that fires leaves a finding.
     """
     incident = state.incident
     if incident is None or incident.phase != "firing":

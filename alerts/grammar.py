@@ -49,9 +49,10 @@ _ONE_WAY = {"spike": "up", "dip": "down", "drop to zero": "down"}
 class Condition(msgspec.Struct, frozen=True):
     """A parsed ``when``. ``hold`` is how long it must last, in ms of event time; 0 for at once.
 
-    ``shape`` is one of :data:`models.records.SHAPES`, empty for any. Of a forecast, ``within`` is how
-    far ahead the limit is looked for, in ms, and ``probability`` how likely it must be to be reached;
-    both are 0 otherwise.
+    ``threshold`` is in the measure's unit, of a surprise a score. ``shape`` is one of
+    :data:`models.records.SHAPES`, empty for any. Of a forecast, ``within`` is how far ahead the limit
+    is looked for, in ms, and ``probability`` (0 to 1) how likely it must be to be reached; both are 0
+    otherwise.
     """
 
     kind: Literal["threshold", "anomaly", "absence", "forecast", "joint", "release"]

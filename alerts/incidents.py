@@ -30,14 +30,21 @@ _ORDER = {"firing": 0, "resolved": 1, "retracted": 2}
 
 @dataclass(frozen=True, slots=True)
 class IncidentConfig:
-    """What the alerts step is configured with."""
+    """What the alerts step is configured with.
+
+    ``receivers``: all there are. ``counters`` counts ``finding`` {undecodable, early, repeated}: what
+    cannot be read, waits for its incident's beginning, or changes nothing.
+    """
 
     receivers: Sequence[Receiver] = ()
     counters: Counters | None = None
 
 
 class Incident(msgspec.Struct, array_like=True):
-    """An incident's last version. Without one, its ending came first and waits in ``early``."""
+    """An incident's last version. Without one, its ending came first and waits in ``early``.
+
+    ``at``: event time of its last change; ``seen_at``: the clock's at that moment (both epoch ms).
+    """
 
     alert: Alert | None
     at: int
@@ -46,7 +53,10 @@ class Incident(msgspec.Struct, array_like=True):
 
 
 class Clock(msgspec.Struct, array_like=True):
-    """Event time of one tenant's stream, and when its incidents were last looked through."""
+    """Event time of one tenant's stream, and when its incidents were last looked through.
+
+    ``at`` and ``swept`` are event time, ``seen_at`` the clock's (all epoch ms).
+    """
 
     at: int
     swept: int

@@ -38,6 +38,9 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     None for a rule on metrics, whose names match the glob ``metric``. ``size`` is the window's in
     ms, None for a metric's pane. ``hold``, ``min_history`` and ``reopen`` are ms of event time;
     ``reopen`` None means *auto*: growing with the stream's age. ``tenant`` empty: for all.
+    ``threshold`` is in the measure's unit, of a surprise a score. ``min_weight``: with less, a window
+    is no data, where the measure ``is_weighted``. Of a forecast ``within`` (ms) is how far ahead the
+    threshold is looked for, and ``probability`` (0 to 1) how likely it must be to be reached.
     ``shape`` is the only one the rule wants of a surprise, empty for any.
     ``attribute``: its findings wait for the other slices, and one speaks for those it explains.
     ``metrics`` are what a joint rule's ``measure`` (a ``[[joint]]`` table's name) is made of; its

@@ -17,7 +17,10 @@ EVIDENCE = 64
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One window with data, as the condition saw it first; revisions change ``is_breach``."""
+    """One window with data, as the condition saw it first; revisions change ``is_breach``.
+
+    ``start`` and ``end`` are event time in ms, the others in the measure's unit.
+    """
 
     start: int
     end: int
@@ -32,8 +35,10 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
 
     Times are event time in ms. ``revision`` counts its findings. ``clear`` is how long, in ms, it
     has not breached since it last did; ``data_end`` the end of the newest window with data.
-    ``low`` and ``high`` are the band that its first window was expected in. ``shape`` is the last
-    that was said of a breaching window, ``tail`` and ``contributions`` those of the worst.
+    ``low`` and ``high`` are the band that its first window was expected in (of a release the last
+    breaching one's). ``peak`` and ``peak_score`` are the worst window's value, in the measure's unit,
+    and score; ``shape`` is the last that was said of a breaching window, ``tail`` and
+    ``contributions`` those of the worst.
     """
 
     id: str
@@ -55,7 +60,7 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
 
 class RuleState(msgspec.Struct, frozen=True, array_like=True):
     """``first``: start of the series' first window with data, where the rule needs it.
-    ``quiet_until``: no incident begins before it.
+    ``quiet_until``: no incident begins before it. Both are event time in ms.
     """
 
     version: int = VERSION

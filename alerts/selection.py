@@ -65,7 +65,7 @@ class RuleIndex:
         return tuple(rule for rule in asked if _matches(rule, key))
 
     def attributed(self, tenant: str, size: int) -> dict[str, str]:
-        """The measures that rules attribute in a tenant's windows of this size, with their kinds."""
+        """The measures that rules attribute in a tenant's windows of ``size`` ms, with their kinds."""
         found = self._attributed.get((tenant, size))
         if found is None:
             found = self._attributed[tenant, size] = {

@@ -39,9 +39,11 @@ class WebhookReceiver:
     no sooner than a Retry-After asks; any other answer is final, redirects among them: a receiver
     must not send alerts elsewhere. The URL is a secret and appears in no result.
 
-    ``timeout`` (seconds) is for one try as a whole. Raises ConfigurationError for a URL that cannot
-    be posted to.
-    ``sleep``, ``clock`` (seconds since the epoch) and ``jitter`` (0 to 1) are replaced in tests.
+    ``timeout`` (seconds) is for one try as a whole. ``sleep`` (seconds), ``clock`` (seconds since the
+    epoch) and ``jitter`` (0 to 1) are replaced in tests.
+
+    Raises:
+        ConfigurationError: a URL that cannot be posted to.
     """
 
     def __init__(

@@ -1,4 +1,8 @@
-"""How many clusters, and where they begin: over a bounded sample, again and again."""
+"""How many clusters, and where they begin: over a bounded sample, again and again.
+
+``points`` are (n, d) and ``centres`` (k, d) everywhere, standardised: distances are in weighted
+standard deviations.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ that. A number of clusters that is there already may be within a little more."""
 
 
 def distances(points: Array, centres: Array) -> Array:
-    """Squared distances, a row a point."""
+    """(n, k): the squared distance of each point from each centre."""
     squares = (points * points).sum(axis=1)[:, None] + (centres * centres).sum(axis=1)[None, :]
     out: Array = np.maximum(squares - 2.0 * (points @ centres.T), 0.0)
     return out
@@ -29,7 +33,7 @@ def cost(points: Array, centres: Array) -> float:
 
 
 def seed(points: Array, k: int, rng: np.random.Generator) -> Array:
-    """``k`` of the points, each far from those before it (k-means++: Arthur, Vassilvitskii 2007)."""
+    """(k, d): some of the points, each far from those before it (k-means++: Arthur, Vassilvitskii 2007)."""
     chosen = [points[rng.integers(len(points))]]
     nearest = distances(points, chosen[0][None, :])[:, 0]
     for _ in range(k - 1):
@@ -47,7 +51,7 @@ def seed(points: Array, k: int, rng: np.random.Generator) -> Array:
 
 
 def settle(points: Array, centres: Array) -> tuple[Array, float]:
-    """The centres after up to ``ROUNDS`` rounds of Lloyd's algorithm (1957/1982), and their cost."""
+    """The centres (k, d) after up to ``ROUNDS`` rounds of Lloyd's algorithm (1957/1982), and their cost."""
     for _ in range(ROUNDS):
         nearest = distances(points, centres).argmin(axis=1)
         members = np.equal(nearest[:, None], np.arange(len(centres))).astype(np.float64)
@@ -62,7 +66,7 @@ def settle(points: Array, centres: Array) -> tuple[Array, float]:
 
 
 def fit(points: Array, k: int, rng: np.random.Generator, tries: int) -> tuple[Array, float]:
-    """The cheapest of several settled seeds."""
+    """The cheapest of ``tries`` settled seeds: centres (k, d) and their cost."""
     return min(
         (settle(points, seed(points, k, rng)) for _ in range(tries)), key=lambda found: found[1]
     )
@@ -71,7 +75,8 @@ def fit(points: Array, k: int, rng: np.random.Generator, tries: int) -> tuple[Ar
 def worth(points: Array, centres: Array) -> float:
     """How well the points are parted, -1 to 1: the simplified silhouette (Hruschka et al. 2006).
 
-    For each point, how much nearer its own centre is than the next one.
+    The mean over the points of how much nearer its own centre is than the next one, as a share of the
+    distance to that. At least two centres.
     """
     near = np.sqrt(np.sort(distances(points, centres), axis=1)[:, :2])
     own, other = near[:, 0], near[:, 1]

@@ -27,9 +27,9 @@ CHEAPER = 0.99
 
 
 class Clusterer(Protocol):
-    """Clusters of vectors of one length. One owner; bounded memory; vectors are finite.
+    """Clusters of vectors of one length d. One owner; bounded memory; vectors are finite.
 
-    ``centres``: an array, a row a cluster; none before the first review. Between reviews a row stays
+    ``centres`` (k, d): a row a cluster; none before the first review. Between reviews a row stays
     the same cluster's.
     """
 
@@ -37,11 +37,11 @@ class Clusterer(Protocol):
     centres: Array
 
     def learn(self, vector: Array) -> None:
-        """Take a vector in."""
+        """Take a vector (d,) in."""
         ...
 
     def review(self, points: Array) -> bool:
-        """Look at a sample and choose the centres; whether rows may be others' than before."""
+        """Look at a sample (n, d) and choose the centres; whether rows may be others' than before."""
         ...
 
     def dump(self) -> list[Any]:
@@ -110,7 +110,7 @@ class OnlineKMeans(_Estimator):
         self._unwanted = 0
 
     def learn(self, vector: Array) -> None:
-        """Move the nearest centre towards a vector; nothing before the first review."""
+        """Move the nearest centre towards a vector (d,); nothing before the first review."""
         if len(self.centres):
             off = vector - self.centres
             i = int(np.einsum("ij,ij->i", off, off).argmin())
@@ -118,7 +118,7 @@ class OnlineKMeans(_Estimator):
             self.centres[i] += max(1.0 / self._counts[i], SLOWEST) * off[i]
 
     def review(self, points: Array) -> bool:
-        """Choose the number of clusters and their centres anew, where that is worth it."""
+        """Choose number and centres anew from a sample (n, d), where that is worth it; whether it was."""
         rng = np.random.default_rng([self.seed, self._reviews])
         self._reviews += 1
         present = len(self.centres)
@@ -153,7 +153,11 @@ class OnlineKMeans(_Estimator):
 
     @classmethod
     def load(cls, state: list[Any]) -> OnlineKMeans:
-        """The clusterer that was dumped."""
+        """The clusterer that was dumped.
+
+        Raises:
+            ValueError, TypeError, LookupError: the state is damaged.
+        """
         _, k, seed, reviews, unwanted, shape, centres, counts = state
         made = cls(int(k), int(seed))
         made._reviews, made._unwanted = int(reviews), min(int(unwanted), 1)
@@ -179,7 +183,7 @@ class Dbstream(_Estimator):
         self._stream = self._new()
 
     def learn(self, vector: Array) -> None:
-        """Take a vector into the micro-clusters near it."""
+        """Take a vector (d,) into the micro-clusters near it."""
         stream = self._stream
         stream.learn_one(dict(enumerate(vector.tolist())))
         micro = stream.micro_clusters
@@ -192,7 +196,7 @@ class Dbstream(_Estimator):
                     row.pop(lightest, None)
 
     def review(self, points: Array) -> bool:
-        """Take the centres from the clusters; what has not been learned yet is."""
+        """Take the centres from the clusters; a sample (n, d) is learned if nothing was. Always true."""
         if not self._stream.micro_clusters:
             for point in points:
                 self.learn(point)
@@ -218,7 +222,11 @@ class Dbstream(_Estimator):
 
     @classmethod
     def load(cls, state: list[Any]) -> Dbstream:
-        """The clusterer that was dumped."""
+        """The clusterer that was dumped.
+
+        Raises:
+            ValueError, TypeError, LookupError: the state is damaged.
+        """
         _, radius, time, micro, shared, shape, centres = state
         made = cls(float(radius))
         stream = made._stream
@@ -260,7 +268,7 @@ def load(state: list[Any]) -> Clusterer:
 
     Raises:
         StateError: a clusterer or version that this program does not know.
-        ValueError: the state is damaged; or another error of what does not fit.
+        ValueError, TypeError, LookupError: the state is damaged.
     """
     for kind in _KINDS.values():
         if state and state[0] == kind.name:

@@ -1,7 +1,8 @@
 """What a listener's profile says in numbers of comparable meaning, each with its name and unit.
 
-Shares are drawn towards an even split as if ``PRIOR`` more plays had been seen, so that who has
-played little is not extreme in everything.
+Shares of hours, sources and platforms are drawn towards an even split as if ``PRIOR`` more plays had
+been seen, the other numbers towards a usual value by a few, so that who has played little is not
+extreme in everything.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ Vector = tuple[float, ...]
 
 
 def features(known: Listening) -> Vector:
-    """The features of a listener who has played at least once; all are finite."""
+    """The 18 features, in the order of :data:`FEATURES`, of one who has played; all are finite."""
     plays = max(known.plays, 1)
     hours, all_gaps = known.hours, max(sum(known.gaps), 1)
     sessions = 1 + plays * known.gaps[-1] / all_gaps

@@ -9,7 +9,9 @@ from ml.segmenting.scaling import Array
 
 
 def matched(old: Array, new: Array) -> list[int | None]:
-    """For each new centre the place of the old one that it continues, or None: it is a new one.
+    """For each new centre (k, d) the row of the old one (m, d) that it continues, or None: it is new.
+
+    A list of k; both in the same scale.
 
     Pairs have the least sum of distances (Kuhn 1955). A pair further apart than the old centre was
     from its own nearest neighbour is none: it would rather be the neighbour.

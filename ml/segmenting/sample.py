@@ -33,7 +33,10 @@ class Sample:
         return len(self._rows)
 
     def take(self, listener: str, vector: Array, at: int) -> bool:
-        """Whether the listener belongs to the sample and this is the day's first vector; then it is kept."""
+        """Keep a vector (d,) of ``at`` (epoch ms) if its listener is of the sample and it is the day's first.
+
+        Returns whether it was kept.
+        """
         rank = int.from_bytes(blake2b(listener.encode(), digest_size=8).digest(), "big")
         known = self._rows.get(rank)
         if known is None and len(self._rows) >= SIZE:
@@ -48,12 +51,12 @@ class Sample:
         return True
 
     def forget(self, at: int) -> None:
-        """Drop those not seen for ``KEPT_MS`` before a time."""
+        """Drop those not seen for ``KEPT_MS`` before a time (epoch ms)."""
         self._rows = {rank: row for rank, row in self._rows.items() if row[0] >= at - KEPT_MS}
         self._largest = max(self._rows, default=-1)
 
     def points(self) -> Array:
-        """The vectors, a row a listener, in the order of the hashes."""
+        """(listeners, d): the vectors, in the order of the hashes; (0,) of none."""
         return np.array([self._rows[rank][1] for rank in sorted(self._rows)], np.float64)
 
     def dump(self) -> list[Any]:
@@ -64,7 +67,7 @@ class Sample:
 
     @classmethod
     def load(cls, state: list[Any], size: int) -> Sample:
-        """The sample that was dumped; ValueError if it is not one."""
+        """The sample of vectors of ``size`` that was dumped; ValueError or TypeError if it is not one."""
         ranks, times, points = state
         vectors = np.frombuffer(points, np.float32).reshape(len(ranks), size).copy()
         sample = cls()

@@ -18,7 +18,7 @@ HORIZON = 8_192
 
 
 def as_vector(values: Sequence[float], size: int) -> Array:
-    """The values as an array of its own.
+    """(size,): the values as an array of its own.
 
     Raises:
         ValueError: another number of values, or one that is not finite.
@@ -38,6 +38,8 @@ def as_vector(values: Sequence[float], size: int) -> Array:
 class Scaler:
     """Running mean and population variance (Welford 1962; the values of River's ``StandardScaler``).
 
+    ``mean`` and ``variance`` (size,) are in the features' units and their squares.
+
     Beyond ``HORIZON`` vectors the weight of a new one stays 1/HORIZON, so that a population which has
     changed is followed.
     """
@@ -50,7 +52,7 @@ class Scaler:
         self.variance: Array = np.zeros(size)
 
     def learn(self, vector: Array) -> None:
-        """Take a finite vector in."""
+        """Take a vector (size,) in, which is finite: see :func:`as_vector`."""
         self.seen = min(self.seen + 1, HORIZON)
         rate = 1.0 / self.seen
         off = vector - self.mean
@@ -58,7 +60,7 @@ class Scaler:
         self.variance = (1.0 - rate) * (self.variance + rate * off * off)
 
     def deviation(self) -> Array:
-        """Standard deviations; 0 where a feature has always been the same, rounding aside."""
+        """(size,): standard deviations; 0 where a feature has always been the same, rounding aside."""
         out: Array = np.sqrt(self.variance)
         out[out <= 1e-9 * np.abs(self.mean)] = 0.0
         return out
@@ -69,7 +71,7 @@ class Scaler:
 
     @classmethod
     def load(cls, state: list[Any], size: int) -> Scaler:
-        """The scaler that was dumped; ValueError if it is not one."""
+        """The scaler of so many features that was dumped; ValueError or TypeError if it is not one."""
         seen, mean, variance = state
         scaler = cls(size)
         scaler.seen = int(seen)
@@ -78,6 +80,6 @@ class Scaler:
 
 
 def read_array(data: bytes, shape: tuple[int, ...]) -> Array:
-    """The array whose bytes these are; ValueError if they are of another size."""
+    """The array whose bytes these are; ValueError if they are of another size, TypeError if none."""
     out: Array = np.frombuffer(data, np.float64).reshape(shape).copy()
     return out

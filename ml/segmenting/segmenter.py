@@ -57,7 +57,11 @@ class Segmenter:
     A sample of at most 2,048 listeners is learned from, each once a UTC day. On the first
     of each day, and whenever the sample has doubled, scale and clusters are reviewed over it; a
     cluster that continues one from before keeps its id, and an id is never given twice. One owner.
-    The same calls give the same answers, also after ``load(dump())`` at any point.
+    The same calls give the same answers, also after ``load(dump())`` at any point. Vectors are as
+    :func:`ml.segmenting.features.features` gives them.
+
+    Raises:
+        ConfigurationError: there is no such ``clusterer``.
     """
 
     name: ClassVar[str] = "segmenter/1"
@@ -81,7 +85,7 @@ class Segmenter:
         return bool(self._ids)
 
     def learn(self, listener: str, vector: Sequence[float], at: int) -> bool:
-        """Take in what is known of a listener; whether anything was learned.
+        """Take in what is known of a listener at an epoch ms; whether anything was learned.
 
         Raises:
             ValueError: not a finite number for each feature.
