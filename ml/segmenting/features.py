@@ -40,7 +40,7 @@ class Feature(NamedTuple):
     """One number: ``high`` and ``low`` are words for segments that have much or little of it.
 
     ``topic``: a description says one thing about each. ``weight``: what a standard deviation of it
-    counts in a distance. ``log``: the number is the logarithm of what the unit says.
+    counts in a distance. ``log``: the number is the logarithm of what the unit says, and ``plus``.
     """
 
     name: str
@@ -50,14 +50,15 @@ class Feature(NamedTuple):
     low: str = ""
     weight: float = 1.0
     log: bool = False
+    plus: float = 0.0
 
     def shown(self, value: float) -> float:
         """A value in the unit, its logarithm undone."""
-        return math.exp(min(value, 700.0)) if self.log else value
+        return math.exp(min(value, 700.0)) - self.plus if self.log else value
 
 
 FEATURES = (
-    Feature("rate", "plays a day", "rate", "listen a lot", "listen little", 0.5, log=True),
+    Feature("rate", "plays a day", "rate", "listen a lot", "listen little", 0.5, log=True, plus=1.0),
     Feature("session", "plays a session", "session", "long sessions", "short sessions", log=True),
     Feature("diversity", "distinct tracks a play", "diversity",
             "ever different tracks", "the same tracks again", 0.5),

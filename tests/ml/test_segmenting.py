@@ -59,6 +59,13 @@ def test_features_follow_what_a_listener_does():
         assert other[less] < usual[less], less
 
 
+def test_a_rate_is_shown_in_plays_a_day():
+    place = NAMES.index("rate")
+    vector = features(listening(plays=100, days=9.5))
+
+    assert FEATURES[place].shown(vector[place]) == pytest.approx(10.0)
+
+
 def test_features_are_finite_and_shares_are_shares_even_of_a_single_play():
     hours = [1] + [0] * 23
     one = named(
