@@ -40,7 +40,7 @@ class Band:
         self.signed = signed
 
     def limits(self) -> tuple[float, float]:
-        """(low, high) in the series' unit; low is not below 0 while no negative value was ever seen."""
+        """(low, high) in the series' unit; low is not below 0 while no negative value was seen."""
         reach = REACH * self.spread
         low = self.centre - reach
         return (low if self.signed else max(low, 0.0)), self.centre + reach

@@ -40,7 +40,7 @@ class DirectedDetector:
         self.minimum = minimum
 
     def score(self, value: float, at: int) -> Verdict:
-        """The inner verdict, silenced where it is not asked for. Raises what the inner detector does."""
+        """The inner verdict, silenced where it is not asked for. Raises what the inner one does."""
         verdict = self.inner.score(value, at)
         if verdict.score is None or self._is_asked_for(value, verdict):
             return verdict
@@ -56,7 +56,7 @@ class DirectedDetector:
 
     @classmethod
     def load(cls, state: list[Any], load_inner: Callable[[bytes], Detector]) -> DirectedDetector:
-        """The detector that was dumped, its inner one by ``load_inner``; StateError if it is not one."""
+        """The detector that was dumped; StateError if it is not one. ``load_inner`` loads the inner."""
         try:
             _, direction, minimum, inner = state
             detector = load_inner(inner)

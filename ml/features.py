@@ -189,7 +189,11 @@ class Features(base.Transformer):
         return made
 
     def learn_one(self, x: dict[str, Any]) -> None:
-        """Take the value into scale and past; ``at`` never goes back. Raises as :meth:`transform_one`."""
+        """Take the value into scale and past; ``at`` never goes back.
+
+        Raises:
+            ValueError: the value is not finite.
+        """
         point = self._point(x)
         if self._scaler is not None:
             self._pipeline.learn_one(point)

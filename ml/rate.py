@@ -58,9 +58,9 @@ class Rate:
     def surprise(self, novelty: float | None, width: float) -> float:
         """How far the short mean with this novelty lies above the usual, in deviations, >= 0.
 
-        ``width`` is the short mean's length in points. None is as novel as usual. An exponential mean over ``width`` points would have half of
-        variance / ``width`` if they were independent; what is new comes in runs, so all of it is
-        taken.
+        ``width`` is the short mean's length in points. None is as novel as usual. An exponential mean
+        over ``width`` points would have half of variance / ``width`` if they were independent; what is
+        new comes in runs, so all of it is taken.
         """
         usual = (self._a + self._b) / 2.0
         short = self._short + ((usual if novelty is None else novelty) - self._short) / width
@@ -69,7 +69,7 @@ class Rate:
         return (short - usual) / math.sqrt((self._variance + _EPSILON) / width)
 
     def learn(self, novelty: float | None, width: float, spans: tuple[int, int]) -> None:
-        """Take a novelty in, into a short mean of ``width`` points and long ones of ``spans`` points."""
+        """Take a novelty into a short mean of ``width`` points and long ones of ``spans`` points."""
         usual = (self._a + self._b) / 2.0
         if novelty is None:
             novelty = usual

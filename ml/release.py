@@ -92,7 +92,7 @@ class ReleaseCurve:
         return 0 <= hour < HOURS and self._seen[hour] >= least
 
     def rarity(self, score: float) -> float:
-        """The share of past releases' hours that were as far off; see :meth:`ml.tail.Tail.probability`."""
+        """The share of past releases' hours that were as far off, as :class:`ml.tail.Tail` has it."""
         return self._tail.probability(score)
 
     def dump(self) -> bytes:
@@ -138,8 +138,8 @@ class ReleasedTrack:
     def score(self, value: float, at: int) -> Verdict:
         """Judge the plays of the hour that starts ``at`` (epoch ms). Changes nothing.
 
-        The band is in plays, the score in usual deviations of that hour. The score is None before the release, after the first week, and in hours that fewer than
-        five past releases have reached.
+        The band is in plays, the score in usual deviations of that hour. It is None before the
+        release, after the first week, and in hours that fewer than five past releases have reached.
 
         Raises:
             ValueError: the value is negative or not finite.
@@ -147,7 +147,7 @@ class ReleasedTrack:
         return self.judge((at - self._released_at) // HOUR, _log(value))
 
     def learn(self, value: float, at: int) -> None:
-        """Take the plays of the hour that starts ``at`` in; raises ValueError as :meth:`score` does."""
+        """Take in the plays of the hour that starts ``at``; raises ValueError as :meth:`score`."""
         self.take((at - self._released_at) // HOUR, _log(value))
 
     def judge(self, hour: int, value: float) -> Verdict:

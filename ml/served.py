@@ -57,9 +57,10 @@ class Shadow:
         self.active_high = self.shadow_high = False
 
     def compare(self, model: str, active: Verdict, value: float, at: int) -> Compared | None:
-        """Score the value of the window that starts ``at`` (epoch ms), beside the active one's verdict.
+        """Score the value of the window that starts ``at`` (epoch ms); None while either is learning.
 
-        None while either is learning. Raises ValueError if the value is not finite.
+        Raises:
+            ValueError: the value is not finite.
         """
         verdict = self.detector.score(value, at)
         if active.score is None or verdict.score is None:

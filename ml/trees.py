@@ -126,7 +126,7 @@ def replant(
 ) -> None:
     """Give new trees the masses of others that were grown from the same seed and features.
 
-    ``names`` are the features', ``counter`` the values in River's window so far, ``seen`` those in all.
+    ``names``: the features'; ``counter``: values in River's window so far; ``seen``: in all.
 
     Raises:
         ValueError, TypeError: the masses are not two for each node.
@@ -145,7 +145,10 @@ def _nodes(trees: Any) -> list[Any]:
 
 
 def scaled(value: float, band: Band) -> float:
-    """Where a value lies on three widths of the band around its centre, which are [0, 1]; ends beyond."""
+    """Where a value lies on three widths of the band around its centre, which are [0, 1].
+
+    What is beyond counts as the end.
+    """
     spread = band.spread
     if spread <= 0:
         return 0.5 + 0.5 * ((value > band.centre) - (value < band.centre))

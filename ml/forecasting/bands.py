@@ -25,7 +25,7 @@ whole hours: intervals held for those alone.)
 
 
 def nodes_of(horizon: int) -> Ints:
-    """(bands,): the last horizon of each band, in slots: 1, 2, 3, 4, 6, 8, 12, 16, ... and the very last."""
+    """(bands,): the last horizon of each, in slots: 1, 2, 3, 4, 6, 8, 12, 16, ... and the very last."""
     powers = [2**k for k in range(horizon.bit_length())]
     halves = [3 * power // 2 for power in powers[1:]]
     return np.array(sorted({*(n for n in powers + halves if n < horizon), horizon}), dtype=np.int64)

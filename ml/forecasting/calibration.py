@@ -31,8 +31,9 @@ class Calibration:
     that over T outcomes the share of misses is within about 1 / (step * T) of what was promised. The
     median is a point and promises no share: it stays in the middle, but where a run of misses has
     brought others beyond it: they are put in order. The paper has this for any data, for its
-    interval becomes infinite where its place leaves [0, 1]; this one reaches at most 2.5 % of the errors' own
-    range beyond them (of 200; more of fewer), and so on data that go on leaving that range it is not promised.
+    interval becomes infinite where its place leaves [0, 1]; this one reaches at most 2.5 % of the
+    errors' own range beyond them (of 200; more of fewer), and so on data that go on leaving that range
+    it is not promised.
     Both ends are followed by themselves, so that skewed errors have skewed intervals. Compared are
     the quantiles that were *issued*: what is learned of a far horizon comes late.
     """
@@ -76,7 +77,11 @@ class Calibration:
         return [values.tobytes() for values in (self.seen, self._places, self._errors)]
 
     def restore(self, state: list[Any]) -> None:
-        """Know what was dumped of as many nodes; ValueError or TypeError if it does not fit."""
+        """Know what was dumped of as many nodes.
+
+        Raises:
+            ValueError, TypeError: it does not fit.
+        """
         seen, places, errors = state
         self.seen[:] = np.frombuffer(seen, dtype=np.int64)
         self._places[:] = np.frombuffer(places).reshape(self._places.shape)

@@ -30,7 +30,8 @@ class Forecast(NamedTuple):
     """What will be, from the slot that starts ``at`` (epoch ms) on, ``step_ms`` apart.
 
     ``points`` are medians, one a slot, in the series' unit; ``intervals`` level -> (lower ends, upper
-    ends), one of each a slot. Both are empty while ``learning``. ``member`` is the one believed most for the last slot, "" while learning.
+    ends), one of each a slot. Both are empty while ``learning``. ``member`` is the one believed most
+    for the last slot, "" while learning.
     """
 
     at: int

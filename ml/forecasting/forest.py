@@ -56,7 +56,7 @@ class Forest:
         return path[_LAGS:]
 
     def dump(self) -> list[Any]:
-        """See :meth:`ml.forecasting.protocol.Member.dump`: up to 512 values and times, 16 bytes each."""
+        """See :meth:`ml.forecasting.protocol.Member.dump`: up to 512 values and their times, 8 KB."""
         return [self._step, self._values.tobytes(), self._times.tobytes()]
 
     def restore(self, state: list[Any]) -> None:

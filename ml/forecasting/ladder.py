@@ -106,7 +106,7 @@ class Ladder:
         """Know what :meth:`dump` gave after ``seen`` origins.
 
         Raises:
-            ValueError, TypeError, LookupError: it is of another number of origins or bands, or damaged.
+            ValueError, TypeError, LookupError: it is of other origins or bands, or damaged.
         """
         if state[0] != seen:
             raise ValueError(f"quantiles are of {state[0]} origins, and {seen} have been judged")

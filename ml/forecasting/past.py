@@ -35,7 +35,7 @@ class Tail:
         self.end += len(values)
 
     def part(self, start: int, stop: int) -> Floats:
-        """(stop - start,): a view of the values from number ``start`` to before ``stop``, all still held."""
+        """(stop - start,): a view of the values by number, which are all still held."""
         return self._held[start - self._base : stop - self._base]
 
     def take(self, numbers: Ints) -> Floats:
@@ -135,7 +135,8 @@ class Past:
     def ago(self, row: int, numbers: Ints, ahead: Ints) -> Floats:
         """What row ``row`` (1 or 2) says of values by number, in the shape of the numbers.
 
-        ``ahead`` (of a shape that fits): how many slots each lies from the last that may be known. It is the newest at the same time of season that does not lie beyond that.
+        ``ahead`` (of a shape that fits): how many slots each lies from the last that may be known. It
+        is the newest at the same time of season that does not lie beyond that.
         """
         lag, source = self._seasons[row - 1]
         if self._reach > lag:
@@ -143,7 +144,7 @@ class Past:
         return source.take(numbers - lag)
 
     def next(self, row: int, ahead: Ints) -> Floats:
-        """(slots,): what row ``row`` (1 or 2) says of the next values; ``ahead`` (slots,) is 1, 2, ..."""
+        """What row ``row`` (1 or 2) says of the next values: (slots,), as ``ahead``: 1, 2, ..."""
         (lag, source), end = self._seasons[row - 1], self.values.end
         if self._reach > lag:
             return self.ago(row, ahead + (end - 1), ahead)

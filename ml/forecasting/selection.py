@@ -57,7 +57,11 @@ class Selection:
         return [self._seen.tobytes(), self.errors.tobytes()]
 
     def restore(self, state: list[Any]) -> None:
-        """Know what was dumped of as many members and nodes; ValueError or TypeError if it does not fit."""
+        """Know what was dumped of as many members and nodes.
+
+        Raises:
+            ValueError, TypeError: it does not fit.
+        """
         seen, errors = state
         self._seen[:] = np.frombuffer(seen, dtype=np.int64).reshape(self._seen.shape)
         self.errors[:] = np.frombuffer(errors).reshape(self.errors.shape)

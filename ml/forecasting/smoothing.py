@@ -41,7 +41,7 @@ class Smoothing:
             self._begin()
 
     def forecast(self, horizon: int) -> Sequence[float] | None:
-        """See :meth:`ml.forecasting.protocol.Member.forecast`; None before a whole season, or two values."""
+        """See :meth:`ml.forecasting.protocol.Member.forecast`; None before a season or two values."""
         if not self._model._initialized:  # noqa: SLF001
             return None
         points: list[float] = self._model.forecast(horizon)

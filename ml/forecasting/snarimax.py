@@ -21,8 +21,8 @@ class Snarimax:
     Source: Anava, Hazan, Mannor and Shamir 2013, as River implements it. River's raw target drifts
     away where it is large; here it is the distance from a slow mean in slow mean distances, and what
     leaves any sense is begun anew (``restarts`` counts). Forecasting follows River's recursion with the
-    weights folded into one line per lag, which is ten times faster. ``season``: slots, 0 for none. Bad in
-    its first hundreds of values, and where the variance changes.
+    weights folded into one line per lag, which is ten times faster. ``season``: slots, 0 for none.
+    Bad in its first hundreds of values, and where the variance changes.
     """
 
     name: ClassVar[str] = "snarimax/1"
@@ -49,7 +49,10 @@ class Snarimax:
             self._model, self.restarts = self._new(), self.restarts + 1
 
     def forecast(self, horizon: int) -> Sequence[float] | None:
-        """See :meth:`ml.forecasting.protocol.Member.forecast`; None before a season, and while nothing moves."""
+        """See :meth:`ml.forecasting.protocol.Member.forecast`.
+
+        None before a season, and while nothing has moved.
+        """
         model = self._model
         history = list(model.y_diff)[: max(_LAGS, self._season)]  # the newest first
         if self._spread <= 0 or len(history) < max(_LAGS, self._season):

@@ -33,7 +33,7 @@ def cost(points: Array, centres: Array) -> float:
 
 
 def seed(points: Array, k: int, rng: np.random.Generator) -> Array:
-    """(k, d): some of the points, each far from those before it (k-means++: Arthur, Vassilvitskii 2007)."""
+    """(k, d) of the points, each far from those before (k-means++: Arthur, Vassilvitskii 2007)."""
     chosen = [points[rng.integers(len(points))]]
     nearest = distances(points, chosen[0][None, :])[:, 0]
     for _ in range(k - 1):
@@ -51,7 +51,7 @@ def seed(points: Array, k: int, rng: np.random.Generator) -> Array:
 
 
 def settle(points: Array, centres: Array) -> tuple[Array, float]:
-    """The centres (k, d) after up to ``ROUNDS`` rounds of Lloyd's algorithm (1957/1982), and their cost."""
+    """Centres (k, d) after up to ``ROUNDS`` rounds of Lloyd's algorithm (1957/1982), and their cost."""
     for _ in range(ROUNDS):
         nearest = distances(points, centres).argmin(axis=1)
         members = np.equal(nearest[:, None], np.arange(len(centres))).astype(np.float64)

@@ -118,7 +118,7 @@ class OnlineKMeans(_Estimator):
             self.centres[i] += max(1.0 / self._counts[i], SLOWEST) * off[i]
 
     def review(self, points: Array) -> bool:
-        """Choose number and centres anew from a sample (n, d), where that is worth it; whether it was."""
+        """Choose number and centres anew from a sample (n, d), if that is worth it; whether it was."""
         rng = np.random.default_rng([self.seed, self._reviews])
         self._reviews += 1
         present = len(self.centres)
@@ -196,7 +196,7 @@ class Dbstream(_Estimator):
                     row.pop(lightest, None)
 
     def review(self, points: Array) -> bool:
-        """Take the centres from the clusters; a sample (n, d) is learned if nothing was. Always true."""
+        """Take the centres from the clusters; learns the sample (n, d) if nothing was. Always true."""
         if not self._stream.micro_clusters:
             for point in points:
                 self.learn(point)

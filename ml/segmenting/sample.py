@@ -33,9 +33,9 @@ class Sample:
         return len(self._rows)
 
     def take(self, listener: str, vector: Array, at: int) -> bool:
-        """Keep a vector (d,) of ``at`` (epoch ms) if its listener is of the sample and it is the day's first.
+        """Keep a vector (d,) of ``at`` (epoch ms); whether it was kept.
 
-        Returns whether it was kept.
+        It is if the listener belongs to the sample and it is the day's first.
         """
         rank = int.from_bytes(blake2b(listener.encode(), digest_size=8).digest(), "big")
         known = self._rows.get(rank)
@@ -67,7 +67,11 @@ class Sample:
 
     @classmethod
     def load(cls, state: list[Any], size: int) -> Sample:
-        """The sample of vectors of ``size`` that was dumped; ValueError or TypeError if it is not one."""
+        """The sample of vectors of ``size`` that was dumped.
+
+        Raises:
+            ValueError, TypeError, OverflowError: it is none.
+        """
         ranks, times, points = state
         vectors = np.frombuffer(points, np.float32).reshape(len(ranks), size).copy()
         sample = cls()
