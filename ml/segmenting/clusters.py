@@ -156,7 +156,7 @@ class OnlineKMeans(_Estimator):
         """The clusterer that was dumped.
 
         Raises:
-            ValueError, TypeError, LookupError: the state is damaged.
+            one of :data:`ml.state.DAMAGE`: the state is damaged.
         """
         _, k, seed, reviews, unwanted, shape, centres, counts = state
         made = cls(int(k), int(seed))
@@ -225,7 +225,7 @@ class Dbstream(_Estimator):
         """The clusterer that was dumped.
 
         Raises:
-            ValueError, TypeError, LookupError: the state is damaged.
+            one of :data:`ml.state.DAMAGE`: the state is damaged.
         """
         _, radius, time, micro, shared, shape, centres = state
         made = cls(float(radius))
@@ -268,7 +268,7 @@ def load(state: list[Any]) -> Clusterer:
 
     Raises:
         StateError: a clusterer or version that this program does not know.
-        ValueError, TypeError, LookupError: the state is damaged.
+        one of :data:`ml.state.DAMAGE`: the state is damaged.
     """
     for kind in _KINDS.values():
         if state and state[0] == kind.name:

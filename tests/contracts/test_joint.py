@@ -241,7 +241,7 @@ def test_foreign_and_damaged_states_are_refused():
     state = msgspec.msgpack.decode(taught(120).dump())
     for damaged in (
         state[:-1], ["joint/9", *state[1:]], [*state[:3], [1], *state[4:]],
-        [state[0], *("x" for _ in state[1:])], [],
+        [state[0], *("x" for _ in state[1:])], [], [*state[:2], math.inf, *state[3:]],
     ):  # fmt: skip
         with pytest.raises(StateError):
             JointDetector.load(msgspec.msgpack.encode(damaged))

@@ -198,6 +198,7 @@ def test_damaged_and_foreign_states_are_refused(kind):
         msgspec.msgpack.encode([*state[:2], *("x" for _ in state[2:])]),
         msgspec.msgpack.encode([*state[:6], ["birch/1"], *state[7:]]),
         msgspec.msgpack.encode([*state[:7], state[7][:-1], *state[8:]]),
+        msgspec.msgpack.encode([*state[:-1], [math.inf, 0]]),
     ]  # fmt: skip
     for data in broken:
         with pytest.raises(StateError):

@@ -103,7 +103,10 @@ def test_a_test_of_another_river_begins_anew_with_its_scale():
 def test_damaged_states_are_refused(kind):
     _, watch = watched(kind, 3, daily)
     state = msgspec.msgpack.decode(msgspec.msgpack.encode(watch.dump()))
-    for damaged in ([], state[:-1], [*state[:3], state[3][:-1], state[4]], ["guess", *state[1:]]):
+    for damaged in (
+        [], state[:-1], [*state[:3], state[3][:-1], state[4]], ["guess", *state[1:]],
+        [state[0], math.inf, *state[2:]],
+    ):  # fmt: skip
         with pytest.raises(StateError, match="drift"):
             DriftWatch.load(damaged)
     with pytest.raises(ConfigurationError, match="adwin, page_hinkley"):
