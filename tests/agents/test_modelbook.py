@@ -1,4 +1,4 @@
-"""Models in force, as the judge sees them: swaps, shadows, roll-backs, refusals. No broker."""
+"""Models in force, as the judge sees them: swaps, shadows, refusals. No broker."""
 
 import logging
 from itertools import pairwise
@@ -6,104 +6,22 @@ from itertools import pairwise
 import pytest
 from msgspec.structs import replace
 
-from agents.judging import DETECTORS, JUDGE_STORES, Models, RuleBook, RuleJudge
+from agents.judging import DETECTORS, JUDGE_STORES
 from agents.snapshots import CHANGES, DAILY, DAY, SNAPSHOTS
 from ml import life, registry
 from ml.features import version
 from ml.served import RECENT, ServedDetector
-from models.config import WindowSpec
-from models.learning import Model, Rollback, Selector, ShadowReport, decode_learning, key_of
-from models.records import Value, Window, decode_finding, to_json
+from models.learning import Model, ShadowReport
+from models.records import decode_finding
 from tables.publishing import Gone
-from tests.support.pipeline import Tally
-
-MINUTE = 60_000
-SPEC = WindowSpec(MINUTE, MINUTE, 0, True, 0)
-GROUP = "demo|country{country=FR}"
-SERIES = "demo|plays{country=FR}"
-KEY = f"live/{MINUTE}@{GROUP}"
-
-
-class Records(dict):
-    """What the global store is to its readers."""
-
-    version = 0
-
-    def publish(self, *records):
-        for record in records:
-            self[key_of(record).decode()] = decode_learning(to_json(record))
-            self.version += 1
-
-
-class Bed:
-    """A judge on dicts, fed minute by minute; its state crosses the changelog when asked."""
-
-    def __init__(self):
-        self.records, self.tally = Records(), Tally()
-        self.models = {}
-        self.at = 100 * DAY
-        self.outputs = []
-        self.state = {spec.name: {} for spec in JUDGE_STORES}
-        self.start()
-
-    def start(self):
-        self.judge = RuleJudge(RuleBook(()), [MINUTE], models=Models(self.records, self.tally))
-
-    def restart(self):
-        """What is not in the changelog is gone."""
-        for spec in JUDGE_STORES:
-            self.state[spec.name] = {
-                k: spec.decode(spec.encode(v)) for k, v in self.state[spec.name].items()
-            }
-        self.start()
-
-    def run(self, n, value=lambda i: 100.0 + i % 7, measure="plays"):
-        for _ in range(n):
-            i = self.at // MINUTE
-            window = Window(
-                "demo", GROUP, "live", self.at, self.at + MINUTE, MINUTE, MINUTE, 5,
-                {measure: Value(value=value(i), weight=5.0)},
-            )  # fmt: skip
-            judged, outputs = self.judge(window, SPEC, self.state)
-            self.outputs += outputs
-            self.at += MINUTE
-        return judged.values[measure]
-
-    def new(self, family="plays", states=(), **over):
-        fields = {"selector": Selector("plays"), "spec": {"name": "lite"}, "kind": "detector"}
-        model = life.new_version(
-            self.models.values(), tenant="demo", family=family, created_by="ann", now=1,
-            **fields | over,
-        )  # fmt: skip
-        states = [life.state_of(model, *each) for each in states]
-        self.models[model.id] = life.seal(model, states)
-        self.records.publish(*states, self.models[model.id])
-        return model.id
-
-    def move(self, model_id, to, now=2):
-        self.publish(life.transition(self.models, model_id, to, by="ann", now=now))
-
-    def publish(self, models):
-        for model in models:
-            self.models[model.id] = model
-        self.records.publish(*models)
-
-    @property
-    def detector(self):
-        return self.state[DETECTORS][KEY]["plays"]
-
-    def told(self, kind):
-        return [
-            r for o in self.outputs if o.topic == "models"
-            if isinstance(r := decode_learning(o.value), kind)
-        ]  # fmt: skip
-
-
-def trained(n=200, value=100.0, name="lite"):
-    detector = registry.create(name)
-    for i in range(n):
-        detector.learn(value + i % 7, i * MINUTE)
-    return detector.dump()
+from tests.agents.models_bed import (
+    GROUP,
+    KEY,
+    MINUTE,
+    SERIES,
+    Bed,
+    trained,
+)
 
 
 @pytest.fixture
@@ -210,90 +128,6 @@ def test_retiring_the_only_model_brings_the_configured_detector_back(bed):
     bed.move(model_id, "retired")
     assert bed.run(1).model == ""
     assert bed.detector.name == registry.create().name
-
-
-def rollback(bed, before, name="r1", selector=None):
-    bed.records.publish(
-        Rollback("demo", name, selector or Selector("plays"), before, "ann", bed.at, "bad data")
-    )
-
-
-@pytest.mark.parametrize("is_served", [False, True])
-def test_a_roll_back_restores_the_state_before_an_incident_once(bed, is_served):
-    if is_served:
-        bed.move(bed.new(), "active")
-    bed.run(3 * 1440)
-    incident = bed.at
-    bed.run(600, lambda _: 900.0)
-    poisoned = bed.detector.dump()
-    (kept,) = bed.state[SNAPSHOTS.name].values()
-    newest = max(s.at for s in kept.kept if s.at <= incident)
-    expected = registry.load(next(s.body for s in kept.kept if s.at == newest))
-    rollback(bed, incident)
-    at = bed.at
-    bed.run(1)
-    expected.learn(100.0 + at // MINUTE % 7, at)
-    assert bed.detector.dump() == expected.dump() != poisoned
-    bed.restart()
-    bed.run(5)
-    for i in range(1, 6):
-        expected.learn(100.0 + (at // MINUTE + i) % 7, at + i * MINUTE)
-    assert bed.detector.dump() == expected.dump(), "it was applied a second time"
-
-
-def test_a_roll_back_to_when_the_model_was_a_shadow_can_be_taken_back(bed):
-    first, second = bed.new(), bed.new(spec={"name": "lite"})
-    bed.move(first, "active")
-    bed.move(second, "shadow", 3)
-    bed.run(200)
-    bed.move(second, "active", 4)
-    promoted = bed.at
-    bed.run(100, lambda i: 500.0 + i % 7)
-    learned = bed.detector.active.dump()
-    rollback(bed, promoted + MINUTE)
-    bed.run(1)
-    assert bed.detector.model == second
-    assert bed.detector.active.dump() != learned
-    rollback(bed, bed.at, name="r2")
-    expected, at = registry.load(learned), bed.at
-    bed.run(1)
-    expected.learn(100.0 + at // MINUTE % 7, at)
-    assert bed.detector.active.dump() == expected.dump()
-
-
-def test_a_tenant_that_goes_back_often_does_not_push_out_anothers_roll_back(bed):
-    bed.run(2 * 1440)
-    before = bed.detector
-    rollback(bed, bed.at)
-    bed.records.publish(
-        *(Rollback("other", f"o{i}", Selector("x"), 1, "eve", bed.at + i) for i in range(200))
-    )
-    bed.run(1)
-    assert bed.detector is not before
-
-
-def test_a_roll_back_without_a_snapshot_is_counted_and_changes_nothing(bed):
-    bed.run(10)
-    rollback(bed, bed.at)
-    twin = Bed()
-    twin.run(15)
-    bed.run(5)
-    assert bed.detector.dump() == twin.detector.dump()
-    assert bed.tally.counts["rollbacks_skipped", "no_snapshot"] == 1
-
-
-def test_a_series_that_begins_after_a_roll_back_knows_nothing_of_it(bed):
-    rollback(bed, bed.at)
-    bed.run(10)
-    assert not bed.tally.counts
-
-
-def test_a_roll_back_of_other_series_is_not_ours(bed):
-    bed.run(2 * 1440)
-    before = bed.detector
-    rollback(bed, bed.at, selector=Selector("plays", {"country": "DE"}))
-    bed.run(1)
-    assert bed.detector is before
 
 
 def test_snapshots_are_daily_few_and_bounded_in_bytes(bed):
