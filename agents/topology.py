@@ -3,7 +3,6 @@
 plays, metrics -> ingest -> partials -> windows -> windows, evidence, findings
                   ingest -> features -> segments -> segments, segment-descriptions, metrics
 evidence -> attribution -> findings
-                  ingest -> features -> segments -> segments, metrics
 metrics -> ingest -> evidence -> attribution -> windows, findings (what is judged together)
 findings -> alerts -> alerts, notifications -> notify -> deliveries
 evidence -> attribution -> windows, findings (tracks in their first week)
