@@ -124,10 +124,8 @@ def _check_form(text: str, kind: str, match: re.Match[str]) -> None:
         msg = f"when {text!r}: a surprise can only be asked to be large: {kind}(...) >= <score>"
         raise ConfigurationError(msg)
     if kind not in {"anomaly", "release"} and match["direction"]:
-        msg = (
-            f"when {text!r}: only anomaly(...) and release(...) have a direction; "
-            f"{match['op']} says it already"
-        )
+        why = "a joint surprise has none" if kind == "joint" else f"{match['op']} says it already"
+        msg = f"when {text!r}: only anomaly(...) and release(...) have a direction; {why}"
         raise ConfigurationError(msg)
     if kind == "forecast" and match["op"] not in {">=", "<="}:
         msg = f"when {text!r}: a forecast reaches a limit: forecast(...) >= or <= <limit>"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from alerts.grammar import Condition, Direction, Operator, parse_when
-from models.config import JointSpec, SeriesConfig, WindowSpec, format_duration, parse_duration
+from alerts.refusals import duration, gathered, instead, known_keys, named, tables, twice
+from models.config import JointSpec, SeriesConfig, WindowSpec, format_duration
 from models.errors import ConfigurationError, StateError
 from models.records import LIVE
 from models.releases import HOUR, RELEASE
@@ -109,36 +109,64 @@ class _RuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attribute: bool | None = None
 
 
+class Found(NamedTuple):
+    """What a rules file holds: what is right of it, and what is said of the rest, in its order."""
+
+    rules: tuple[Rule, ...]
+    receivers: tuple[Receiver, ...]
+    errors: tuple[ConfigurationError, ...]
+
+
 def load_rules(path: Path, series: SeriesConfig) -> tuple[tuple[Rule, ...], tuple[Receiver, ...]]:
     """Read and check ``rules.toml``.
 
     Raises:
         ConfigurationError: what is wrong, with the name and value, and what would be right.
     """
+    return parse_rules(read_rules(path), series)
+
+
+def read_rules(path: Path) -> dict[str, Any]:
+    """The tables of a rules file, unchecked; raises :class:`ConfigurationError`."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as exc:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         msg = f"rules {path}: {exc}"
         raise ConfigurationError(msg) from exc
-    return parse_rules(raw, series)
 
 
 def parse_rules(
     raw: dict[str, Any], series: SeriesConfig
 ) -> tuple[tuple[Rule, ...], tuple[Receiver, ...]]:
     """Check already read rules and receivers; raises :class:`ConfigurationError`."""
-    _known_keys(raw, ("rules", "receivers"), "rules file")
-    rules = tuple(parse_rule(r, series) for r in raw.get("rules", []))
-    receivers = tuple(parse_receiver(r) for r in raw.get("receivers", []))
-    _unique("rules", (r.id for r in rules))
-    _unique("receivers", (r.name for r in receivers))
-    names = [r.name for r in receivers]
-    for rule in rules:
-        for name in rule.receivers:
-            if name not in names:
-                msg = f"rule {rule.id!r} names the receiver {name!r}; {_instead(name, names)}"
-                raise ConfigurationError(msg)
-    return rules, receivers
+    found = examine(raw, series)
+    if found.errors:
+        raise found.errors[0]
+    return found.rules, found.receivers
+
+
+def examine(raw: dict[str, Any], series: SeriesConfig) -> Found:
+    """Check already read rules and receivers, all of them.
+
+    Raises:
+        ConfigurationError: the file as a whole is no rules file.
+    """
+    known_keys(raw, ("rules", "receivers"), "rules file")
+    errors: list[ConfigurationError] = []
+    rules = gathered(lambda table: parse_rule(table, series), tables(raw, "rules"), errors)
+    receivers = gathered(parse_receiver, tables(raw, "receivers"), errors)
+    said = [
+        *twice("rules", (r.id for r in rules)),
+        *twice("receivers", (r.name for r in receivers)),
+    ]
+    names = [str(table.get("name")) for table in tables(raw, "receivers")]
+    said += [
+        f"rule {rule.id!r} names the receiver {name!r}; {instead(name, names)}"
+        for rule in rules
+        for name in rule.receivers
+        if name not in names
+    ]
+    return Found(rules, receivers, (*errors, *map(ConfigurationError, said)))
 
 
 def parse_rule(raw: dict[str, Any], series: SeriesConfig, tenant: str = "") -> Rule:
@@ -149,7 +177,7 @@ def parse_rule(raw: dict[str, Any], series: SeriesConfig, tenant: str = "") -> R
             itself.
     """
     name = f"rule {raw.get('id', '(without id)')!r}"
-    _known_keys(raw, _RuleSource.__struct_fields__, name)
+    known_keys(raw, _RuleSource.__struct_fields__, name)
     try:
         source = msgspec.convert(raw, _RuleSource)
         rule = _build(source, series, tenant)
@@ -162,7 +190,7 @@ def parse_rule(raw: dict[str, Any], series: SeriesConfig, tenant: str = "") -> R
 def parse_receiver(raw: dict[str, Any]) -> Receiver:
     """One receiver from the keys of its table; raises :class:`ConfigurationError`."""
     name = f"receiver {raw.get('name', '(without name)')!r}"
-    _known_keys(raw, Receiver.__struct_fields__, name)
+    known_keys(raw, Receiver.__struct_fields__, name)
     try:
         return msgspec.convert(raw, Receiver)
     except msgspec.ValidationError as exc:
@@ -203,6 +231,7 @@ def _build(source: _RuleSource, series: SeriesConfig, tenant: str) -> Rule:
         msg = f"min_weight {source.min_weight:g} is negative; 0 asks for none"
         raise ConfigurationError(msg)
     condition = parse_when(source.when)
+    source = msgspec.structs.replace(source, window=named(source.window))
     if condition.kind == "absence" and source.metric is not None:
         raise ConfigurationError(
             "absent(...) is for plays: a metric that falls silent has no windows any more"
@@ -229,8 +258,10 @@ def _build(source: _RuleSource, series: SeriesConfig, tenant: str) -> Rule:
         metric=source.metric,
         match=source.match,
         min_weight=source.min_weight,
-        min_history=parse_duration(source.min_history) if source.min_history else 0,
-        reopen=_reopen(source.reopen),
+        min_history=duration("min_history", source.min_history),
+        reopen=None
+        if source.reopen == "auto"
+        else duration("reopen", source.reopen, ', or "auto"'),
         summary=source.summary,
         receivers=tuple(source.receivers),
         shape=condition.shape,
@@ -245,24 +276,24 @@ def _joint(source: _RuleSource, condition: Condition, series: SeriesConfig) -> J
     """The table that a joint rule asks for, after checking what else it asks; None for another rule."""
     if condition.kind != "joint":
         return None
-    name, tables = condition.measure, {joint.name: joint for joint in series.joints}
-    if name not in tables:
-        msg = f"joint {name!r} is no [[joint]] table of series.toml; {_instead(name, list(tables))}"
+    name, known = condition.measure, {joint.name: joint for joint in series.joints}
+    if name not in known:
+        msg = f"joint {name!r} is no [[joint]] table of series.toml; {instead(name, list(known))}"
         raise ConfigurationError(msg)
     if source.group is not None or source.metric is not None:
         msg = f"joint({name}) has its metrics in series.toml; leave out `group` and `metric`"
         raise ConfigurationError(msg)
-    window = format_duration(tables[name].window)
-    if source.window and parse_duration(source.window) != tables[name].window:
+    window = format_duration(known[name].window)
+    if source.window not in {"", window}:
         msg = f"window {source.window!r}: joint {name!r} is judged in {window}; leave it out"
         raise ConfigurationError(msg)
     if source.attribute:
         raise ConfigurationError("attribute is for plays; metrics judged together have no slices")
-    tags = tables[name].tags
+    tags = known[name].tags
     if tags is not None and (unknown := source.match.keys() - set(tags)):
         msg = f"match has {sorted(unknown)}; things of joint {name!r} have the tags {sorted(tags)}"
         raise ConfigurationError(msg)
-    return tables[name]
+    return known[name]
 
 
 def _of_releases(source: _RuleSource, measure: str, series: SeriesConfig) -> _RuleSource:
@@ -307,7 +338,7 @@ def _measure(source: _RuleSource, measure: str, series: SeriesConfig) -> tuple[s
     for known_measure in series.measures:
         if known_measure.name == measure:
             return known_measure.kind, known_measure.unit
-    msg = f"measure {measure!r} is unknown; {_instead(measure, [m.name for m in series.measures])}"
+    msg = f"measure {measure!r} is unknown; {instead(measure, [m.name for m in series.measures])}"
     raise ConfigurationError(msg)
 
 
@@ -364,34 +395,6 @@ def _windows(specs: Iterable[WindowSpec]) -> str:
     return f"possible here: {', '.join(spec.name for spec in specs) or 'none'}"
 
 
-def _reopen(text: str | None) -> int | None:
-    if text == "auto":
-        return None
-    return parse_duration(text) if text else 0
-
-
 def _version(rule: Rule) -> str:
     """A short name of the rule's content: the same content always has the same version."""
     return hashlib.sha256(msgspec.json.encode(rule, order="sorted")).hexdigest()[:12]
-
-
-def _known_keys(raw: dict[str, Any], known: Iterable[str], where: str) -> None:
-    for key in raw:
-        if key not in (names := list(known)):
-            msg = f"{where} has an unknown key {key!r}; {_instead(key, names)}"
-            raise ConfigurationError(msg)
-
-
-def _instead(wrong: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(wrong, names, 1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}known: {', '.join(sorted(names)) or 'none'}"
-
-
-def _unique(what: str, names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            msg = f"two {what} are called {name!r}; names are unique"
-            raise ConfigurationError(msg)
-        seen.add(name)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli import doctor, ml, replay, simulate, tail, up
+from cli import doctor, ml, replay, rules, simulate, tail, up
 from models.errors import BackbeatError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("replay")(replay.command)
 app.command("tail")(tail.command)
 app.command("doctor")(doctor.command)
 app.add_typer(ml.app)
+app.add_typer(rules.app)
 
 
 @app.command("docs")

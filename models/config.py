@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from models.detection import CalendarSpec, DetectorSpec, parse_calendar, parse_detectors
+from models.detection import CalendarSpec, DetectorSpec, EventSpec, parse_calendar, parse_detectors
 from models.errors import ConfigurationError
 from models.releases import RELEASE
 
@@ -82,7 +83,7 @@ class WindowSpec(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """How rules and the API call it: its size (``10s``), with the slide where that differs."""
+        """How rules and the API call it: its size (``10s``), which no other window has."""
         return format_duration(self.size)
 
 
@@ -174,9 +175,32 @@ RELEASE_PREFIX = "release:"
 MOST_TOGETHER = 16
 """Metrics judged together at most: their covariances are learned from about 400 windows."""
 
-TABLES = frozenset(
-    {"time", "windows", "limits", "plays", "metrics", "detectors", "calendar", "joint"}
-)
+
+class _JointSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    metrics: tuple[str, ...]
+    window: str
+    tags: tuple[str, ...] | None = None
+    wait: str | None = None
+
+
+KEYS: Mapping[str, tuple[str, ...]] = {
+    "time": Time.__struct_fields__,
+    "windows": WindowSpec.__struct_fields__,
+    "limits": Limits.__struct_fields__,
+    "plays": ("groups", "measures"),
+    "plays.measures": Measure.__struct_fields__,
+    "metrics": ("pane_min", "pane_max"),
+    "detectors": DetectorSpec.__struct_fields__,
+    "joint": _JointSource.__struct_fields__,
+    "calendar": CalendarSpec.__struct_fields__,
+    "calendar.events": EventSpec.__struct_fields__,
+}
+"""The keys of each table of ``series.toml``."""
+
+TABLES = frozenset(name for name in KEYS if "." not in name)
+_REPEATED = frozenset({"windows", "plays.measures", "detectors", "joint", "calendar.events"})
+"""Tables that are written in double brackets."""
 
 
 def load_series_config(path: Path) -> SeriesConfig:
@@ -187,7 +211,7 @@ def load_series_config(path: Path) -> SeriesConfig:
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as exc:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         msg = f"series configuration {path}: {exc}"
         raise ConfigurationError(msg) from exc
     return parse_series_config(raw)
@@ -198,6 +222,8 @@ def parse_series_config(raw: dict[str, Any]) -> SeriesConfig:
     if unknown := sorted(raw.keys() - TABLES):
         msg = f"series configuration has unknown tables {unknown}; known: {sorted(TABLES)}"
         raise ConfigurationError(msg)
+    for name in KEYS:
+        _check_table(name, raw)
     try:
         config = _build(raw)
     except KeyError as exc:
@@ -210,37 +236,71 @@ def parse_series_config(raw: dict[str, Any]) -> SeriesConfig:
     return config
 
 
+def _check_table(name: str, raw: dict[str, Any]) -> None:
+    """Refuse a table that is written in other brackets, and keys that would be passed over."""
+    outer, _, inner = name.rpartition(".")
+    holder = raw.get(outer, {}) if outer else raw
+    if inner not in holder:
+        return
+    found = holder[inner] if name in _REPEATED else [holder[inner]]
+    if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
+        brackets = f"[[{name}]], one table each" if name in _REPEATED else f"[{name}], once"
+        msg = f"series configuration: {name} is written {brackets}"
+        raise ConfigurationError(msg)
+    for table in found:
+        if unknown := sorted(table.keys() - set(KEYS[name])):
+            whose = f" {table['name']!r}:" if "name" in table else ""
+            msg = f"{name}{whose} has unknown keys {unknown}; known: {', '.join(KEYS[name])}"
+            raise ConfigurationError(msg)
+
+
 def _build(raw: dict[str, Any]) -> SeriesConfig:
     said = [k for k in Time.__struct_fields__ if k in raw["time"]]
-    time = Time(**{k: parse_duration(raw["time"][k]) for k in said})
+    time = Time(**{k: _duration("time", raw["time"], k) for k in said})
     windows = []
     for w in raw["windows"]:
-        durations = {k: parse_duration(w[k]) for k in ("size", "slide", "grace", "retention")}
-        keep = parse_duration(w["keep_every"]) if "keep_every" in w else None
-        windows.append(WindowSpec(**durations, detect=bool(w.get("detect")), keep_every=keep))
+        durations = {k: _duration("windows", w, k) for k in ("size", "slide", "grace", "retention")}
+        keep = _duration("windows", w, "keep_every") if "keep_every" in w else None
+        if not isinstance(detect := w.get("detect", False), bool):
+            msg = f"window {w['size']}: detect {detect!r} is neither true nor false"
+            raise ConfigurationError(msg)
+        windows.append(WindowSpec(**durations, detect=detect, keep_every=keep))
     limits = msgspec.convert(raw["limits"], Limits)
     groups = tuple(tuple(sorted(g)) for g in raw["plays"]["groups"])
-    measures = tuple(msgspec.convert(m, Measure) for m in raw["plays"]["measures"])
+    measures = tuple(_measure(m) for m in raw["plays"]["measures"])
     return SeriesConfig(
         time=time,
         windows=tuple(windows),
         groups=groups,
         measures=measures,
         limits=limits,
-        metric_pane_min=parse_duration(raw["metrics"]["pane_min"]),
-        metric_pane_max=parse_duration(raw["metrics"]["pane_max"]),
+        metric_pane_min=_duration("metrics", raw["metrics"], "pane_min"),
+        metric_pane_max=_duration("metrics", raw["metrics"], "pane_max"),
         detectors=parse_detectors(raw.get("detectors", []), [m.name for m in measures], groups),
         calendar=parse_calendar(raw.get("calendar")),
         joints=tuple(_joint(table) for table in raw.get("joint", [])),
     )
 
 
-class _JointSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
-    metrics: tuple[str, ...]
-    window: str
-    tags: tuple[str, ...] | None = None
-    wait: str | None = None
+def _duration(where: str, table: dict[str, Any], key: str) -> int:
+    """Milliseconds of a key's duration; the error names the key."""
+    text = table[key]
+    if not isinstance(text, str):
+        msg = f'{where}: {key} {text!r} is not a duration in quotes, such as "10s"'
+        raise ConfigurationError(msg)
+    try:
+        return parse_duration(text)
+    except ConfigurationError as exc:
+        msg = f"{where}: {key}: {exc}"
+        raise ConfigurationError(msg) from exc
+
+
+def _measure(table: dict[str, Any]) -> Measure:
+    try:
+        return msgspec.convert(table, Measure)
+    except msgspec.ValidationError as exc:
+        msg = f"measure {table.get('name', '(without name)')!r}: {exc}"
+        raise ConfigurationError(msg) from exc
 
 
 def _joint(table: dict[str, Any]) -> JointSpec:
@@ -271,8 +331,9 @@ def _check(config: SeriesConfig) -> None:
                 f"whole panes of {format_duration(pane)}"
             )
             raise ConfigurationError(msg)
-    if len({(w.size, w.slide) for w in config.windows}) < len(config.windows):
-        msg = "two windows have the same size and slide"
+    names_of_windows = [w.name for w in config.windows]
+    if len(set(names_of_windows)) < len(names_of_windows):
+        msg = f"two windows have the same size: {names_of_windows}; rules call a window by its size"
         raise ConfigurationError(msg)
     for group in config.groups:
         if unknown := set(group) - PLAY_TAGS:

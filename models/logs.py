@@ -9,6 +9,9 @@ from typing import Any
 from models.settings import Settings
 
 NOISY = ("aiokafka", "aiohttp", "faust", "httpx", "influxdb_client", "mode")
+QUIET = ("faust", "mode", "aiokafka", "httpx", "uvicorn.access")
+"""Heard from warnings on. httpx tells of every request with its address, and the webhook's is a secret."""
+
 NOISY_PERIOD = 10.0
 NOISY_LINES = 5
 
@@ -83,7 +86,7 @@ def logging_config(settings: Settings) -> dict[str, Any]:
             "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
             "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
         }
-    quiet = {name: {"level": "WARNING"} for name in ("faust", "mode", "aiokafka", "uvicorn.access")}
+    quiet = {name: {"level": "WARNING"} for name in QUIET}
     return {
         "version": 1,
         "disable_existing_loggers": False,

@@ -70,7 +70,8 @@ class Settings(BaseSettings):
     influxdb_org: str = Field("-", description="Organisation; '-' for 1.8.")
     influxdb_bucket: str = Field("backbeat/autogen", description="database/retention policy.")
     webhook_url: SecretStr | None = Field(
-        None, description="Address of the receiver named 'webhook'; without it, none is sent."
+        None,
+        description="Address that receivers of kind 'webhook' post to; without it, none is sent.",
     )
     webhook_timeout: float = Field(5.0, gt=0, description="Seconds a webhook may take.")
     webhook_attempts: int = Field(6, ge=1, description="Tries before a notification has failed.")

@@ -14,7 +14,9 @@ from alerts.delivery import Backoff, GiveUp, Wait, next_try
 from alerts.receivers.webhook import WebhookReceiver, body, retry_after
 from alerts.routing import notification_id
 from models.errors import ConfigurationError, DeliveryError, DeliveryRetryableError
+from models.logs import logging_config
 from models.records import Alert, Notification
+from models.settings import Settings
 from tests.alerts.timeline import T0
 
 ALERT = Alert(
@@ -177,6 +179,16 @@ async def test_a_receiver_that_never_answers_runs_into_the_limit(server):
 
     assert (delivery.outcome, delivery.attempts) == ("failed", 2)
     assert "did not answer" in delivery.reason
+
+
+async def test_the_address_is_in_no_log(server, caplog):
+    for name, logger in logging_config(Settings())["loggers"].items():
+        caplog.set_level(logger["level"], name)
+    caplog.set_level("DEBUG")  # last, for it is the handler's level as well
+    delivery, _ = await send(server.url)
+
+    assert delivery.outcome == "delivered"
+    assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize("url", ["ftp://x/secret", "secret", "http://", "http://x:secret/y"])

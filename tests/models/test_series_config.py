@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.config import TABLES, parse_series_config
+from models.config import TABLES, load_series_config, parse_series_config
 from models.errors import ConfigurationError
 
 SHIPPED = tomllib.loads(
@@ -53,12 +53,75 @@ def test_metrics_judged_together_are_read():
         ({"wait": "0s"}, r"joint 'host_health': duration '0s' is zero"),
         ({"tags": []}, r"has tags \[\]; name different tags, or leave them out"),
         ({"tags": ["host", "host"]}, "name different tags"),
-        ({"metric": "cpu"}, r"joint 'host_health': .*unknown field `metric`"),
+        (
+            {"metric": "cpu"},
+            r"joint 'host_health': has unknown keys \['metric'\]; known: name, metrics",
+        ),
     ],
 )
 def test_metrics_that_cannot_be_judged_together_are_refused(change, reason):
     with pytest.raises(ConfigurationError, match=reason):
         parse_series_config(SHIPPED | {"joint": [JOINT | change]})
+
+
+MINUTE = {"size": "1m", "slide": "10s", "grace": "1h", "retention": "2d"}
+COUNT = {"name": "plays", "kind": "count"}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"time": SHIPPED["time"] | {"latenes": "5s"}}, r"time has unknown keys \['latenes'\]"),
+        (
+            {"windows": [MINUTE | {"detct": True}]},
+            r"windows has unknown keys \['detct'\]; .*detect",
+        ),
+        ({"limits": {"groups": 5}}, r"limits has unknown keys \['groups'\]"),
+        ({"plays": SHIPPED["plays"] | {"group": []}}, r"plays has unknown keys \['group'\]"),
+        (
+            {"plays": {"groups": [[]], "measures": [COUNT | {"were": "failed"}]}},
+            r"plays.measures 'plays': has unknown keys \['were'\]; known: name, kind, where",
+        ),
+        ({"metrics": SHIPPED["metrics"] | {"pane": "1m"}}, r"metrics has unknown keys \['pane'\]"),
+        ({"windows": MINUTE}, r"windows is written \[\[windows\]\], one table each"),
+        ({"detectors": {"name": "lite"}}, r"detectors is written \[\[detectors\]\]"),
+        ({"joint": JOINT}, r"joint is written \[\[joint\]\]"),
+        ({"limits": [SHIPPED["limits"]]}, r"limits is written \[limits\], once"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(change, reason):
+    with pytest.raises(ConfigurationError, match=reason):
+        parse_series_config(SHIPPED | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"time": SHIPPED["time"] | {"pane": 10}}, "time: pane 10 is not a duration in quotes"),
+        ({"windows": [MINUTE | {"grace": "long"}]}, "windows: grace: duration 'long' is not like"),
+        ({"windows": [MINUTE | {"detect": "no"}]}, "window 1m: detect 'no' is neither true nor"),
+        (
+            {"plays": {"groups": [[]], "measures": [{"name": "x", "kind": "sum"}]}},
+            "measure 'x': Invalid enum value 'sum'",
+        ),
+    ],
+)
+def test_an_error_says_which_key_it_is_about(change, reason):
+    with pytest.raises(ConfigurationError, match=reason):
+        parse_series_config(SHIPPED | change)
+
+
+def test_windows_of_one_size_are_refused_for_rules_could_not_tell_them_apart():
+    two = [MINUTE, MINUTE | {"slide": "30s"}]
+    with pytest.raises(ConfigurationError, match="two windows have the same size"):
+        parse_series_config(SHIPPED | {"windows": two})
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    path = tmp_path / "series.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match=str(path)):
+        load_series_config(path)
 
 
 def test_a_group_of_releases_takes_the_names_of_its_series():
