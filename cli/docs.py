@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from agents.measures import THINGS, worker_registry
 from api.metrics import ApiMetrics
+from cli.addresses import addresses_table, openapi_document
 from cli.measures import measures_table, things_table
 from models.asyncapi import asyncapi_document
 from models.config import format_duration
@@ -30,6 +31,7 @@ def documents() -> dict[str, str]:
         "asyncapi.json": json.dumps(document, indent=2, sort_keys=True) + "\n",
         "topics.md": topics_page(partitions),
         "configuration.md": configuration_page(),
+        "api.md": filled("api.md", {"addresses": addresses_table(openapi_document())}),
         "metrics.md": filled("metrics.md", metrics_tables()),
     }
 

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -11,7 +12,9 @@ from prometheus_client import Histogram, generate_latest
 
 from agents.measures import THINGS, worker_registry
 from api.metrics import ApiMetrics
+from api.problems import ABOUT
 from cli import docs
+from cli.addresses import addresses_table, openapi_document
 from cli.docs import documents, filled, generate
 from cli.measures import measures, measures_table
 from models import records
@@ -137,3 +140,18 @@ def counted() -> set[str]:
 
 def test_whatever_folds_count_is_explained():
     assert counted() == THINGS.keys()
+
+
+def test_the_table_of_addresses_says_what_each_call_needs():
+    document = openapi_document()
+    lines = addresses_table(document).splitlines()
+    assert len(lines) == 2 + sum(map(len, document["paths"].values()))
+    assert "| GET | `/api/v1/alerts/stream` | Follow incidents | token or cookie |" in lines
+    assert "| POST | `/api/v1/plays` | Publish plays | token |" in lines
+    assert "| DELETE | `/api/v1/session` | Sign out | nothing |" in lines
+    assert "| GET | `/health/live` | Is the process alive? | nothing |" in lines
+
+
+def test_the_page_of_the_api_has_every_kind_of_problem():
+    page = (ROOT / "docs" / "api.md").read_text()
+    assert set(re.findall(r"^\| \d{3} \| `([\w-]+)` \|", page, re.MULTILINE)) == ABOUT.keys()
