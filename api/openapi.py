@@ -23,6 +23,8 @@ _TAG_PARAMETER = {
 }
 _TAGGED = ("/api/v1/alerts", "/api/v1/series")
 _OPEN = ("/health/", "/metrics")
+_OPEN_CALLS = {("delete", "/api/v1/session")}
+"""Signing out only has the browser forget its cookie."""
 
 
 def install(app: FastAPI) -> None:
@@ -71,7 +73,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         "description": "A problem document (RFC 9457).",
         "content": {MEDIA_TYPE: {"schema": _PROBLEM}},
     }
-    if not path.startswith(_OPEN):
+    if not path.startswith(_OPEN) and (method, path) not in _OPEN_CALLS:
         reading: list[dict[str, list[str]]] = [{"bearer": []}, {"session": []}]
         operation["security"] = reading if method == "get" else reading[:1]
     if path in _TAGGED:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from agents.measures import THINGS, worker_registry
+from api.metrics import ApiMetrics
+from cli.addresses import addresses_table, openapi_document
+from cli.measures import measures_table, things_table
 from models.asyncapi import asyncapi_document
 from models.config import format_duration
 from models.settings import Settings
@@ -13,6 +19,8 @@ from models.topics import TOPICS
 
 FOLDER = Path(__file__).parents[1] / "docs"
 VERSION = "0.1.0"
+_PLACE = re.compile(r"(<!-- made by make docs: (\w+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+"""Where a page that is otherwise written by hand wants a table."""
 
 
 def documents() -> dict[str, str]:
@@ -23,6 +31,8 @@ def documents() -> dict[str, str]:
         "asyncapi.json": json.dumps(document, indent=2, sort_keys=True) + "\n",
         "topics.md": topics_page(partitions),
         "configuration.md": configuration_page(),
+        "api.md": filled("api.md", {"addresses": addresses_table(openapi_document())}),
+        "metrics.md": filled("metrics.md", metrics_tables()),
     }
 
 
@@ -36,6 +46,28 @@ def generate(*, check: bool = False) -> list[str]:
             if not check:
                 path.write_text(text, encoding="utf-8")
     return changed
+
+
+def filled(name: str, tables: Mapping[str, str]) -> str:
+    """A page as it is written, with each table between its marks.
+
+    Raises:
+        ValueError: the page has not each of the tables once, and no others.
+    """
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    if sorted(tables) != (places := sorted(found[2] for found in _PLACE.finditer(text))):
+        msg = f"docs/{name} has places for {places}; there are tables {sorted(tables)}"
+        raise ValueError(msg)
+    return _PLACE.sub(lambda found: f"{found[1]}{tables[found[2]]}\n", text)
+
+
+def metrics_tables() -> dict[str, str]:
+    """Every metric that a worker and the API serve, and what the worker's broad counter holds."""
+    return {
+        "worker": measures_table(worker_registry()),
+        "things": things_table(THINGS),
+        "api": measures_table(ApiMetrics().registry),
+    }
 
 
 def topics_page(partitions: int) -> str:

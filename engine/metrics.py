@@ -31,7 +31,7 @@ class EngineMetrics:
             "records_isolated", "Records that broke a fold.", ["source", "reason"]
         )
         self.dropped = self._counter(
-            "things_dropped", "What a bound or a rule left out.", ["name", "reason"]
+            "things_dropped", "What folds left out, refused or decided.", ["name", "reason"]
         )
         self.flush_seconds = Histogram(
             "backbeat_flush_seconds",

@@ -1,10 +1,13 @@
 """The pictures of the docs: what is drawn of a small ground, and that the committed ones are linked."""
 
+import time
 from xml.etree import ElementTree as ET
 
+import httpx
 import numpy as np
 import pytest
 
+from bench import page as live_page
 from bench import pictures
 from bench.incidents.ground import PANE, Ground, Track
 from ml.novelty import CONTEXTS
@@ -55,3 +58,31 @@ def test_the_page_shows_every_picture_the_command_makes():
     for path in sorted((pictures.ROOT / "docs" / "images").glob("detection-*.svg")):
         ET.parse(path)
         assert f"(images/{path.name})" in page
+
+
+@pytest.mark.parametrize("shot", [live_page.LAPTOP, live_page.PHONE])
+def test_the_pictures_of_the_page_are_shown_and_as_large_as_the_command_makes_them(shot):
+    name, width, height, _ = shot
+    docs = pictures.ROOT / "docs"
+    content = (docs / "images" / f"{name}.png").read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    assert (int.from_bytes(content[16:20]), int.from_bytes(content[20:24])) == (width, height)
+    texts = [pictures.ROOT / "README.md", *docs.glob("*.md")]
+    assert any(f"images/{name}.png)" in text.read_text() for text in texts)
+
+
+def test_an_alert_of_the_past_is_not_waited_for(monkeypatch):
+    asked = []
+
+    def get(address, params):
+        asked.append(int(params["since"]))
+        return httpx.Response(200, json={"items": ["fresh"] if len(asked) > 1 else []})
+
+    monkeypatch.setattr(live_page.httpx, "get", get)
+    monkeypatch.setattr(live_page.time, "sleep", lambda _: None)
+    before = time.time() * 1000 - live_page.FRESH_MS
+    live_page.wait_for_alert("http://127.0.0.1:1", live_page.RULE)
+    assert len(asked) == 2
+    assert before - 1 <= asked[0] <= asked[1]
+    with pytest.raises(TimeoutError, match="no alert of playback-errors"):
+        live_page.wait_for_alert("http://127.0.0.1:1", live_page.RULE, patience=-1)

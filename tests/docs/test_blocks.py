@@ -137,7 +137,9 @@ def check_command(line: str) -> None:
         case [".venv/bin/python" | "python", "-m", module, *rest]:
             check_module(module, rest)
         case ["pytest", *rest]:
-            assert all((ROOT / word).exists() for word in rest if not word.startswith("-"))
+            pairs = zip(["", *rest], rest, strict=False)
+            files = [w for before, w in pairs if not {before, w[:1]} & {"-k", "-m", "-"}]
+            assert all((ROOT / file).exists() for file in files)
         case ["docker", *_]:
             pass  # not here; tests/deploy reads the files it is given
         case _:
@@ -270,6 +272,7 @@ def test_no_block_is_left_out(page: Path):
             "$ python -m uvicorn --factory api.app:create_nothing",
             "has no create_nothing",
         ),
+        ("console", "$ pytest tests/nowhere -k jump", "assert False"),
         ("console", "$ rm -rf /", "nobody knows"),
         ("console", "no prompt", "no line begins with a prompt"),
     ],

@@ -1,11 +1,22 @@
 """Generated documents are up to date, and the AsyncAPI schemas describe what really flows."""
 
+import ast
+import importlib
 import json
+import re
+from pathlib import Path
 
 import jsonschema
 import pytest
+from prometheus_client import Histogram, generate_latest
 
-from cli.docs import documents, generate
+from agents.measures import THINGS, worker_registry
+from api.metrics import ApiMetrics
+from api.problems import ABOUT
+from cli import docs
+from cli.addresses import addresses_table, openapi_document
+from cli.docs import documents, filled, generate
+from cli.measures import measures, measures_table
 from models import records
 from models.records import (
     Alert,
@@ -76,3 +87,71 @@ def test_what_flows_matches_its_schema(name):
     record.pop("tenant", None), record.pop("topic", None)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(record, schema)
+
+
+# -- tables in pages that are written by hand -----------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_table_is_put_between_its_marks_and_nothing_else_is_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr(docs, "FOLDER", tmp_path)
+    page = "by hand\n<!-- made by make docs: one -->\n{}<!-- end -->\nby hand\n"
+    (tmp_path / "page.md").write_text(page.format("| old |\n"))
+    assert filled("page.md", {"one": "| \\1 new |"}) == page.format("| \\1 new |\n")
+    with pytest.raises(ValueError, match="has places for"):
+        filled("page.md", {"another": "| new |"})
+
+
+@pytest.mark.parametrize("registry", [worker_registry(), ApiMetrics().registry])
+def test_the_table_has_every_metric_that_is_served(registry):
+    """By the names that a scrape would see, the process's own apart."""
+    lines = generate_latest(registry).decode().splitlines()
+    served = {line.split()[2] for line in lines if line.startswith("# TYPE ")}
+    ours = {name for name in served if name.startswith("backbeat_")}
+    assert {m.name for m in measures(registry)} == {n.removesuffix("_created") for n in ours}
+
+
+def test_the_table_has_labels_of_every_kind_of_metric():
+    registry = worker_registry()
+    Histogram("backbeat_x", "About.", ["route"], registry=registry)
+    lines = measures_table(registry).splitlines()
+    assert lines[-1] == "| `backbeat_x` | histogram | `route` | About. |"
+    assert any("| gauge | `source`, `partition` |" in line for line in lines)
+    assert "| `backbeat_things_dropped_total` | counter | `name`, `reason` |" in "\n".join(lines)
+
+
+def counted() -> set[str]:
+    """The names under which folds count: the first argument of every `count(name, reason, …)`."""
+    found = set()
+    for path in (p for f in ("agents", "alerts", "tables") for p in (ROOT / f).rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="count"), args=[first, _, *_]):
+                    match first:
+                        case ast.Constant(value=str(name)):
+                            found.add(name)
+                        case ast.Name(id=constant) if constant.isupper():
+                            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+                            found.add(getattr(importlib.import_module(module), constant))
+    return found
+
+
+def test_whatever_folds_count_is_explained():
+    assert counted() == THINGS.keys()
+
+
+def test_the_table_of_addresses_says_what_each_call_needs():
+    document = openapi_document()
+    lines = addresses_table(document).splitlines()
+    assert len(lines) == 2 + sum(map(len, document["paths"].values()))
+    assert "| GET | `/api/v1/alerts/stream` | Follow incidents | token or cookie |" in lines
+    assert "| POST | `/api/v1/plays` | Publish plays | token |" in lines
+    assert "| DELETE | `/api/v1/session` | Sign out | nothing |" in lines
+    assert "| GET | `/health/live` | Is the process alive? | nothing |" in lines
+
+
+def test_the_page_of_the_api_has_every_kind_of_problem():
+    page = (ROOT / "docs" / "api.md").read_text()
+    assert set(re.findall(r"^\| \d{3} \| `([\w-]+)` \|", page, re.MULTILINE)) == ABOUT.keys()
