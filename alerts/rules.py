@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +15,7 @@ from models.config import JointSpec, SeriesConfig, WindowSpec, format_duration, 
 from models.errors import ConfigurationError, StateError
 from models.records import LIVE
 from models.releases import HOUR, RELEASE
+from models.toml import instead, known_keys, load_toml, read_table, tables
 
 SEVERITIES = ("page", "ticket", "info")
 PANE = "pane"
@@ -88,7 +87,7 @@ class Receiver(msgspec.Struct, frozen=True):
     streams: tuple[str, ...] = (LIVE,)
 
 
-class _RuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _RuleSource(msgspec.Struct, frozen=True):
     """The keys of one ``[[rules]]`` table."""
 
     id: str
@@ -112,28 +111,23 @@ def load_rules(path: Path, series: SeriesConfig) -> tuple[tuple[Rule, ...], tupl
     Raises:
         ConfigurationError: what is wrong, with the name and value, and what would be right.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as exc:
-        msg = f"rules {path}: {exc}"
-        raise ConfigurationError(msg) from exc
-    return parse_rules(raw, series)
+    return load_toml(path, "rules", lambda raw: parse_rules(raw, series))
 
 
 def parse_rules(
     raw: dict[str, Any], series: SeriesConfig
 ) -> tuple[tuple[Rule, ...], tuple[Receiver, ...]]:
     """Check already read rules and receivers; raises :class:`ConfigurationError`."""
-    _known_keys(raw, ("rules", "receivers"), "rules file")
-    rules = tuple(parse_rule(r, series) for r in raw.get("rules", []))
-    receivers = tuple(parse_receiver(r) for r in raw.get("receivers", []))
+    known_keys(raw, ("rules", "receivers"), "rules file")
+    rules = tuple(parse_rule(r, series) for r in tables(raw, "rules"))
+    receivers = tuple(parse_receiver(r) for r in tables(raw, "receivers"))
     _unique("rules", (r.id for r in rules))
     _unique("receivers", (r.name for r in receivers))
     names = [r.name for r in receivers]
     for rule in rules:
         for name in rule.receivers:
             if name not in names:
-                msg = f"rule {rule.id!r} names the receiver {name!r}; {_instead(name, names)}"
+                msg = f"rule {rule.id!r} names the receiver {name!r}; {instead(name, names)}"
                 raise ConfigurationError(msg)
     return rules, receivers
 
@@ -146,11 +140,10 @@ def parse_rule(raw: dict[str, Any], series: SeriesConfig, tenant: str = "") -> R
             itself.
     """
     name = f"rule {raw.get('id', '(without id)')!r}"
-    _known_keys(raw, _RuleSource.__struct_fields__, name)
+    source = read_table(raw, _RuleSource, name)
     try:
-        source = msgspec.convert(raw, _RuleSource)
         rule = _build(source, series, tenant)
-    except (msgspec.ValidationError, ConfigurationError) as exc:
+    except ConfigurationError as exc:
         msg = f"{name}: {exc}"
         raise ConfigurationError(msg) from exc
     return msgspec.structs.replace(rule, version=_version(rule))
@@ -158,13 +151,7 @@ def parse_rule(raw: dict[str, Any], series: SeriesConfig, tenant: str = "") -> R
 
 def parse_receiver(raw: dict[str, Any]) -> Receiver:
     """One receiver from the keys of its table; raises :class:`ConfigurationError`."""
-    name = f"receiver {raw.get('name', '(without name)')!r}"
-    _known_keys(raw, Receiver.__struct_fields__, name)
-    try:
-        return msgspec.convert(raw, Receiver)
-    except msgspec.ValidationError as exc:
-        msg = f"{name}: {exc}"
-        raise ConfigurationError(msg) from exc
+    return read_table(raw, Receiver, f"receiver {raw.get('name', '(without name)')!r}")
 
 
 def rule_to_json(rule: Rule) -> bytes:
@@ -244,7 +231,7 @@ def _joint(source: _RuleSource, condition: Condition, series: SeriesConfig) -> J
         return None
     name, tables = condition.measure, {joint.name: joint for joint in series.joints}
     if name not in tables:
-        msg = f"joint {name!r} is no [[joint]] table of series.toml; {_instead(name, list(tables))}"
+        msg = f"joint {name!r} is no [[joint]] table of series.toml; {instead(name, list(tables))}"
         raise ConfigurationError(msg)
     if source.group is not None or source.metric is not None:
         msg = f"joint({name}) has its metrics in series.toml; leave out `group` and `metric`"
@@ -304,7 +291,7 @@ def _measure(source: _RuleSource, measure: str, series: SeriesConfig) -> tuple[s
     for known_measure in series.measures:
         if known_measure.name == measure:
             return known_measure.kind, known_measure.unit
-    msg = f"measure {measure!r} is unknown; {_instead(measure, [m.name for m in series.measures])}"
+    msg = f"measure {measure!r} is unknown; {instead(measure, [m.name for m in series.measures])}"
     raise ConfigurationError(msg)
 
 
@@ -370,19 +357,6 @@ def _reopen(text: str | None) -> int | None:
 def _version(rule: Rule) -> str:
     """A short name of the rule's content: the same content always has the same version."""
     return hashlib.sha256(msgspec.json.encode(rule, order="sorted")).hexdigest()[:12]
-
-
-def _known_keys(raw: dict[str, Any], known: Iterable[str], where: str) -> None:
-    for key in raw:
-        if key not in (names := list(known)):
-            msg = f"{where} has an unknown key {key!r}; {_instead(key, names)}"
-            raise ConfigurationError(msg)
-
-
-def _instead(wrong: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(wrong, names, 1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}known: {', '.join(sorted(names)) or 'none'}"
 
 
 def _unique(what: str, names: Iterable[str]) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from models.detection import CalendarSpec, DetectorSpec, parse_calendar, parse_detectors
 from models.errors import ConfigurationError
 from models.releases import RELEASE
+from models.toml import known_keys, load_toml, read_table, tables
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 FURTHEST = 366 * _UNITS["d"]
@@ -28,8 +28,9 @@ def parse_duration(text: str) -> int:
     Raises:
         ConfigurationError: not a positive duration.
     """
-    parts = re.findall(r"(\d+)(ms|s|m|h|d)", text)
-    if not parts or "".join(n + u for n, u in parts) != text.replace(" ", ""):
+    written = str(text)  # a file may have a number
+    parts = re.findall(r"(\d+)(ms|s|m|h|d)", written)
+    if not parts or "".join(n + u for n, u in parts) != written.replace(" ", ""):
         msg = f"duration {text!r} is not like 10s, 5m, 1h or 1h30m"
         raise ConfigurationError(msg)
     total = sum(int(n) * _UNITS[u] for n, u in parts)
@@ -101,16 +102,19 @@ class Measure(msgspec.Struct, frozen=True):
     unit: str = ""
 
 
+Bound = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Limits(msgspec.Struct, frozen=True):
     """Bounds per tenant on how many group instances and metric series are kept, and, per stream and
     joint, on how many things are judged. ``releases_per_tenant``: tracks in their first week, of which
     a group is kept if there is a group ``release``, and which ``release(...)`` rules judge, a stream.
     """
 
-    groups_per_tenant: int
-    metrics_per_tenant: int
-    entities_per_tenant: int = 1000
-    releases_per_tenant: int = 1000
+    groups_per_tenant: Bound
+    metrics_per_tenant: Bound
+    entities_per_tenant: Bound = 1000
+    releases_per_tenant: Bound = 1000
 
 
 class JointSpec(msgspec.Struct, frozen=True):
@@ -185,54 +189,87 @@ def load_series_config(path: Path) -> SeriesConfig:
     Raises:
         ConfigurationError: what is wrong, with the name and value, and what would be right.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as exc:
-        msg = f"series configuration {path}: {exc}"
-        raise ConfigurationError(msg) from exc
-    return parse_series_config(raw)
+    return load_toml(path, "series configuration", parse_series_config)
 
 
 def parse_series_config(raw: dict[str, Any]) -> SeriesConfig:
     """Check an already read configuration; raises :class:`ConfigurationError`."""
     if unknown := sorted(raw.keys() - TABLES):
-        msg = f"series configuration has unknown tables {unknown}; known: {sorted(TABLES)}"
+        msg = f"there are unknown tables {unknown}; known: {sorted(TABLES)}"
         raise ConfigurationError(msg)
-    try:
-        config = _build(raw)
-    except KeyError as exc:
-        msg = f"series configuration lacks {exc}"
-        raise ConfigurationError(msg) from exc
-    except (msgspec.ValidationError, TypeError, ValueError) as exc:
-        msg = f"series configuration: {exc}"
-        raise ConfigurationError(msg) from exc
+    config = _build(raw)
     _check(config)
     return config
 
 
+class _PlaysSource(msgspec.Struct, frozen=True):
+    groups: list[list[str]]
+    measures: list[dict[str, Any]]
+
+
 def _build(raw: dict[str, Any]) -> SeriesConfig:
-    said = [k for k in Time.__struct_fields__ if k in raw["time"]]
-    time = Time(**{k: parse_duration(raw["time"][k]) for k in said})
-    windows = []
-    for w in raw["windows"]:
-        durations = {k: parse_duration(w[k]) for k in ("size", "slide", "grace", "retention")}
-        keep = parse_duration(w["keep_every"]) if "keep_every" in w else None
-        windows.append(WindowSpec(**durations, detect=bool(w.get("detect")), keep_every=keep))
-    limits = msgspec.convert(raw["limits"], Limits)
-    groups = tuple(tuple(sorted(g)) for g in raw["plays"]["groups"])
-    measures = tuple(msgspec.convert(m, Measure) for m in raw["plays"]["measures"])
+    if "windows" not in raw:
+        raise ConfigurationError("there is no table [[windows]]")
+    one = {name: _table(raw, name) for name in ("time", "limits", "plays", "metrics")}
+    plays = read_table(one["plays"], _PlaysSource, "[plays]")
+    groups = tuple(tuple(sorted(g)) for g in plays.groups)
+    measures = tuple(
+        read_table(m, Measure, f"measure {m.get('name', '(without name)')!r}")
+        for m in plays.measures
+    )
+    panes = _durations(one["metrics"], ("pane_min", "pane_max"), "[metrics]")
     return SeriesConfig(
-        time=time,
-        windows=tuple(windows),
+        time=Time(
+            **_durations(one["time"], ("pane", "lateness", "idle", "future"), "[time]", "held")
+        ),
+        windows=tuple(map(_window, tables(raw, "windows"))),
         groups=groups,
         measures=measures,
-        limits=limits,
-        metric_pane_min=parse_duration(raw["metrics"]["pane_min"]),
-        metric_pane_max=parse_duration(raw["metrics"]["pane_max"]),
-        detectors=parse_detectors(raw.get("detectors", []), [m.name for m in measures], groups),
-        calendar=parse_calendar(raw.get("calendar")),
-        joints=tuple(_joint(table) for table in raw.get("joint", [])),
+        limits=read_table(one["limits"], Limits, "[limits]"),
+        metric_pane_min=panes["pane_min"],
+        metric_pane_max=panes["pane_max"],
+        detectors=parse_detectors(tables(raw, "detectors"), [m.name for m in measures], groups),
+        calendar=parse_calendar(_table(raw, "calendar") if "calendar" in raw else None),
+        joints=tuple(map(_joint, tables(raw, "joint"))),
     )
+
+
+def _table(raw: dict[str, Any], name: str) -> dict[str, Any]:
+    table = raw.get(name)
+    if not isinstance(table, dict):
+        msg = f"there is no table [{name}]"
+        raise ConfigurationError(msg)
+    return table
+
+
+def _durations(
+    table: dict[str, Any], needed: tuple[str, ...], where: str, *others: str
+) -> dict[str, int]:
+    """A table that is all durations, in ms; ``others`` may be left out."""
+    known_keys(table, (*needed, *others), where)
+    if lacking := [key for key in needed if key not in table]:
+        msg = f"{where} lacks {lacking}"
+        raise ConfigurationError(msg)
+    found = {}
+    for key, value in table.items():
+        try:
+            found[key] = parse_duration(value)
+        except ConfigurationError as exc:
+            msg = f"{where} {key}: {exc}"
+            raise ConfigurationError(msg) from exc
+    return found
+
+
+def _window(table: dict[str, Any]) -> WindowSpec:
+    where = f"window {table.get('size', '(without size)')!r}"
+    known_keys(table, WindowSpec.__struct_fields__, where)
+    detect = table.get("detect", False)
+    if not isinstance(detect, bool):
+        msg = f"{where}: detect is true or false, not {detect!r}"
+        raise ConfigurationError(msg)
+    rest = {key: value for key, value in table.items() if key != "detect"}
+    needed = ("size", "slide", "grace", "retention")
+    return WindowSpec(detect=detect, **_durations(rest, needed, where, "keep_every"))
 
 
 class _JointSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -246,11 +283,11 @@ class _JointSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _joint(table: dict[str, Any]) -> JointSpec:
     """A ``[[joint]]`` table; :func:`_check_joint` looks at it among all else."""
     name = f"joint {table.get('name', '(without name)')!r}"
+    source = read_table(table, _JointSource, name)
     try:
-        source = msgspec.convert(table, _JointSource)
         window = parse_duration(source.window)
         wait = window if source.wait is None else parse_duration(source.wait)
-    except (msgspec.ValidationError, ConfigurationError) as exc:
+    except ConfigurationError as exc:
         msg = f"{name}: {exc}"
         raise ConfigurationError(msg) from exc
     return JointSpec(source.name, source.metrics, window, source.tags, wait)

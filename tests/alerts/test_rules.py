@@ -275,6 +275,9 @@ def test_a_rule_that_cannot_work_is_refused_with_what_would(change, reason):
         ({"receivers": [{"name": "h", "kind": "pigeon"}]}, "pigeon"),
         ({"receivers": [HOOK | {"url": "x"}]}, "unknown key 'url'"),
         ({"rule": [RULE]}, "did you mean 'rules'"),
+        ({"rules": 5}, r"'rules' is no list of tables; each begins with \[\[rules\]\]"),
+        ({"rules": RULE}, "'rules' is no list of tables"),
+        ({"receivers": ["hook"]}, "'receivers' is no list of tables"),
     ],
 )
 def test_a_file_that_cannot_work_is_refused(raw, reason):
@@ -289,6 +292,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     for path in (broken, tmp_path / "none.toml"):
         with pytest.raises(ConfigurationError, match=str(path)):
             load_rules(path, SERIES)
+
+
+def test_a_mistake_in_a_rule_is_told_with_its_file(tmp_path):
+    path = tmp_path / "rules.toml"
+    path.write_text('[[rules]]\nid = "mine"\nwhen = "plays"\nseverity = "page"\n')
+
+    with pytest.raises(ConfigurationError, match=f"^rules {path}: rule 'mine': when 'plays' is"):
+        load_rules(path, SERIES)
 
 
 def test_the_version_is_that_of_the_content():

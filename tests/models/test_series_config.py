@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from models.config import TABLES, parse_series_config
+from models.config import TABLES, load_series_config, parse_series_config
 from models.errors import ConfigurationError
 
 SHIPPED = tomllib.loads(
@@ -21,6 +21,62 @@ def test_a_mistyped_table_is_refused_and_the_known_ones_are_named():
 def test_the_shipped_tables_are_known():
     assert SHIPPED.keys() <= TABLES
     assert parse_series_config(SHIPPED).measures
+
+
+WINDOW = SHIPPED["windows"][0]
+MEASURE = {"name": "ends", "kind": "count"}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"time": SHIPPED["time"] | {"pane": 10}}, r"^\[time\] pane: duration 10 is not like 10s"),
+        ({"time": SHIPPED["time"] | {"held": "soon"}}, r"^\[time\] held: duration 'soon'"),
+        (
+            {"time": SHIPPED["time"] | {"latness": "10s"}},
+            r"^\[time\] has an unknown key 'latness'; did you mean 'lateness'\?",
+        ),
+        ({"time": {"pain": "10s"}}, "unknown key 'pain'; did you mean 'pane'"),
+        ({"time": {"pane": "10s"}}, r"lacks \['lateness', 'idle', 'future'\]"),
+        ({"time": 5}, r"no table \[time\]"),
+        ({"windows": 5}, r"'windows' is no list of tables"),
+        ({"windows": [WINDOW | {"detect": "yes"}]}, "window '10s': detect is true or .*'yes'"),
+        ({"windows": [WINDOW | {"slid": "10s"}]}, "window '10s' has .*did you mean 'slide'"),
+        ({"windows": [WINDOW | {"grace": 3600}]}, "window '10s' grace: duration 3600"),
+        (
+            {"limits": SHIPPED["limits"] | {"groups_per_tenant": -1}},
+            r"^\[limits\]: Expected `int` >= 0 - at `\$.groups_per_tenant`",
+        ),
+        ({"limits": {"group_per_tenant": 1}}, "did you mean 'groups_per_tenant'"),
+        ({"metrics": {"pane_min": "1s"}}, r"\[metrics\] lacks \['pane_max'\]"),
+        ({"plays": SHIPPED["plays"] | {"group": []}}, r"\[plays\] .*did you mean 'groups'"),
+        (
+            {"plays": SHIPPED["plays"] | {"measures": [MEASURE | {"were": "failed"}]}},
+            "measure 'ends' has an unknown key 'were'; did you mean 'where'",
+        ),
+        ({"detectors": [{"name": "lite", "metrics": "*"}]}, "did you mean 'metric'"),
+        ({"calendar": {"time_zone": "UTC"}}, "calendar has .*did you mean 'timezone'"),
+    ],
+)
+def test_a_mistake_is_told_by_its_key(change, reason):
+    with pytest.raises(ConfigurationError, match=reason):
+        parse_series_config(SHIPPED | change)
+
+
+@pytest.mark.parametrize("table", ["time", "windows", "limits", "plays", "metrics"])
+def test_a_table_that_is_missing_is_named(table):
+    rest = {name: each for name, each in SHIPPED.items() if name != table}
+    with pytest.raises(ConfigurationError, match=rf"there is no table \[+{table}"):
+        parse_series_config(rest)
+
+
+@pytest.mark.parametrize("text", [b"[tim", b"[tyme]", b"\xff"])
+def test_the_file_is_named_once(tmp_path, text):
+    path = tmp_path / "series.toml"
+    path.write_bytes(text)
+    with pytest.raises(ConfigurationError, match=f"^series configuration {path}: ") as raised:
+        load_series_config(path)
+    assert str(raised.value).count("series configuration") == 1
 
 
 JOINT = {"name": "host_health", "metrics": ["cpu", "memory"], "window": "1m"}
@@ -53,7 +109,10 @@ def test_metrics_judged_together_are_read():
         ({"wait": "0s"}, r"joint 'host_health': duration '0s' is zero"),
         ({"tags": []}, r"has tags \[\]; name different tags, or leave them out"),
         ({"tags": ["host", "host"]}, "name different tags"),
-        ({"metric": "cpu"}, r"joint 'host_health': .*unknown field `metric`"),
+        (
+            {"metric": "cpu"},
+            "joint 'host_health' has an unknown key 'metric'; did you mean 'metrics'",
+        ),
     ],
 )
 def test_metrics_that_cannot_be_judged_together_are_refused(change, reason):
