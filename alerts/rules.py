@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,6 +26,7 @@ PLACEHOLDER = re.compile(r"\{(\w+)\}")
 """A tag's place in a rule's summary."""
 
 METRIC_MEASURE = "value"
+_COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 _ADDITIVE = frozenset({"count", "ratio", "mean"})
 JOINT = "joint"
 _WEIGHTED = frozenset({"ratio", "mean", "quantile", METRIC_MEASURE, JOINT})
@@ -196,6 +198,8 @@ def _build(source: _RuleSource, series: SeriesConfig, tenant: str) -> Rule:
     _check_summary(source)
     joint = _joint(source, condition, series)
     kind, unit = (JOINT, "deviations") if joint else _measure(source, condition.measure, series)
+    if kind == "ratio":
+        _check_ratio(condition)
     return Rule(
         id=source.id,
         kind=condition.kind,
@@ -295,6 +299,18 @@ def _measure(source: _RuleSource, measure: str, series: SeriesConfig) -> tuple[s
     raise ConfigurationError(msg)
 
 
+def _check_ratio(condition: Condition) -> None:
+    """A limit that no ratio reaches, or every one, was meant in percent or the other way round."""
+    limit, compare = condition.threshold, _COMPARE[condition.op]
+    always = compare(0.0, limit)
+    if condition.kind not in {"threshold", "forecast"} or always != compare(1.0, limit):
+        return
+    meant = f"; did you mean {limit / 100:g}?" if 1 < limit <= 100 else ""
+    truth = "always" if always else "never"
+    msg = f"{condition} is {truth} true, as a ratio is 0 to 1{meant}"
+    raise ConfigurationError(msg)
+
+
 def _window(source: _RuleSource, kind: str, series: SeriesConfig) -> int | None:
     if not source.window:
         msg = f"lacks a `window`; {_windows(series.windows)}"
@@ -337,7 +353,10 @@ def _attribute(source: _RuleSource, kind: str, measure_kind: str, series: Series
 
 
 def _check_summary(source: _RuleSource) -> None:
-    """A metric's tags are its producer's, so only rules on plays can be checked."""
+    """A metric's tags are its producer's, so only those of rules on plays can be checked."""
+    if set("{}") & set(PLACEHOLDER.sub("", source.summary)):
+        msg = f"summary {source.summary!r} has a brace that is no placeholder; they are like {{country}}"
+        raise ConfigurationError(msg)
     unknown = set(PLACEHOLDER.findall(source.summary)) - set(source.group or ())
     if unknown and source.group is not None:
         msg = f"summary asks for {sorted(unknown)}, which the group {source.group} has not"
