@@ -31,6 +31,7 @@ from alerts.receivers.webhook import WebhookReceiver
 from alerts.rules import Receiver, load_rules, rule_from_json
 from engine import EngineApp
 from models.config import SeriesConfig, load_series_config
+from models.errors import ConfigurationError
 from models.learning import decode_learning
 from models.logs import logging_config
 from models.settings import Settings
@@ -54,9 +55,9 @@ def create_app(settings: Settings) -> EngineApp:
         ConfigurationError: settings, series or rules that cannot work.
     """
     series = load_series_config(settings.series_config)
+    choice = choose_detectors(series, settings)
     rules, receivers = load_rules(settings.rules_config, series)
-    topics = list(TOPICS.values())
-    app = EngineApp(settings, topics=topics, logging_config=logging_config(settings))
+    app = EngineApp(settings, topics=list(TOPICS.values()), logging_config=logging_config(settings))
     count = app.engine.metrics
     journal = Journal(count)
     judges = {"windows", "alerts"} & set(settings.roles)
@@ -79,7 +80,7 @@ def create_app(settings: Settings) -> EngineApp:
         windows.declare(
             app,
             WindowsConfig(series=series, sources=sources, counters=count, budget=WINDOWS_AT_ONCE),
-            create_judge(app, series, book),
+            create_judge(app, series, choice, book),
             journal,
         )
     if "alerts" in settings.roles:
@@ -99,9 +100,23 @@ def create_app(settings: Settings) -> EngineApp:
     return app
 
 
-def create_judge(app: EngineApp, series: SeriesConfig, book: RuleBook) -> RuleJudge:
+def choose_detectors(series: SeriesConfig, settings: Settings) -> DetectorChoice:
+    """The configured detectors and days, of which only now is known whether there are such.
+
+    Raises:
+        ConfigurationError: a detector, time zone or country that there is not, and in which file.
+    """
+    try:
+        return DetectorChoice(series.detectors, series.calendar)
+    except ConfigurationError as exc:
+        msg = f"series configuration {settings.series_config}: {exc}"
+        raise ConfigurationError(msg) from exc
+
+
+def create_judge(
+    app: EngineApp, series: SeriesConfig, choice: DetectorChoice, book: RuleBook
+) -> RuleJudge:
     """The judge of windows: by the rules and the configuration, overruled by models in force."""
-    choice = DetectorChoice(series.detectors, series.calendar)
     records = app.global_store("models", decode_learning)
     models = Models(records, app.engine.metrics, choice)
     return RuleJudge(book, (w.size for w in series.windows), choice, models)

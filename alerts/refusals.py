@@ -1,8 +1,7 @@
-"""What is said of a name that is not known, or that is used twice."""
+"""How the parts of a rules file are checked, so that all its mistakes can be told."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -11,31 +10,6 @@ from models.config import format_duration, parse_duration
 from models.errors import ConfigurationError
 
 _T = TypeVar("_T")
-
-
-def known_keys(raw: dict[str, Any], known: Iterable[str], where: str) -> None:
-    """Refuse a key that is not among the known ones; raises :class:`ConfigurationError`."""
-    names = list(known)
-    for key in raw:
-        if key not in names:
-            msg = f"{where} has an unknown key {key!r}; {instead(key, names)}"
-            raise ConfigurationError(msg)
-
-
-def instead(wrong: str, names: list[str]) -> str:
-    """What may have been meant, and what there is."""
-    near = difflib.get_close_matches(wrong, names, 1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}known: {', '.join(sorted(names)) or 'none'}"
-
-
-def tables(raw: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The ``[[name]]`` tables of a file; raises :class:`ConfigurationError` for what is none."""
-    found = raw.get(name, [])
-    if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
-        msg = f"{name} are written [[{name}]], one table each, in double brackets"
-        raise ConfigurationError(msg)
-    return found
 
 
 def twice(what: str, names: Iterable[str]) -> Iterator[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import re
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,11 +12,12 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from alerts.grammar import Condition, Direction, Operator, parse_when
-from alerts.refusals import duration, gathered, instead, known_keys, named, tables, twice
+from alerts.refusals import duration, gathered, named, twice
 from models.config import JointSpec, SeriesConfig, WindowSpec, format_duration
 from models.errors import ConfigurationError, StateError
 from models.records import LIVE
 from models.releases import HOUR, RELEASE
+from models.toml import instead, known_keys, load_toml, read_table, tables
 
 SEVERITIES = ("page", "ticket", "info")
 PANE = "pane"
@@ -26,6 +27,7 @@ PLACEHOLDER = re.compile(r"\{(\w+)\}")
 """A tag's place in a rule's summary."""
 
 METRIC_MEASURE = "value"
+_COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 _ADDITIVE = frozenset({"count", "ratio", "mean"})
 JOINT = "joint"
 _WEIGHTED = frozenset({"ratio", "mean", "quantile", METRIC_MEASURE, JOINT})
@@ -91,7 +93,7 @@ class Receiver(msgspec.Struct, frozen=True):
     streams: tuple[str, ...] = (LIVE,)
 
 
-class _RuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _RuleSource(msgspec.Struct, frozen=True):
     """The keys of one ``[[rules]]`` table."""
 
     id: str
@@ -123,16 +125,7 @@ def load_rules(path: Path, series: SeriesConfig) -> tuple[tuple[Rule, ...], tupl
     Raises:
         ConfigurationError: what is wrong, with the name and value, and what would be right.
     """
-    return parse_rules(read_rules(path), series)
-
-
-def read_rules(path: Path) -> dict[str, Any]:
-    """The tables of a rules file, unchecked; raises :class:`ConfigurationError`."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        msg = f"rules {path}: {exc}"
-        raise ConfigurationError(msg) from exc
+    return load_toml(path, "rules", lambda raw: parse_rules(raw, series))
 
 
 def parse_rules(
@@ -155,17 +148,14 @@ def examine(raw: dict[str, Any], series: SeriesConfig) -> Found:
     errors: list[ConfigurationError] = []
     rules = gathered(lambda table: parse_rule(table, series), tables(raw, "rules"), errors)
     receivers = gathered(parse_receiver, tables(raw, "receivers"), errors)
-    said = [
-        *twice("rules", (r.id for r in rules)),
-        *twice("receivers", (r.name for r in receivers)),
-    ]
     names = [str(table.get("name")) for table in tables(raw, "receivers")]
-    said += [
-        f"rule {rule.id!r} names the receiver {name!r}; {instead(name, names)}"
-        for rule in rules
-        for name in rule.receivers
-        if name not in names
-    ]
+    said = [
+        *twice("rules", (r.id for r in rules)), *twice("receivers", (r.name for r in receivers)),
+        *(
+            f"rule {rule.id!r} names the receiver {name!r}; {instead(name, names)}"
+            for rule in rules for name in rule.receivers if name not in names
+        ),
+    ]  # fmt: skip
     return Found(rules, receivers, (*errors, *map(ConfigurationError, said)))
 
 
@@ -177,11 +167,10 @@ def parse_rule(raw: dict[str, Any], series: SeriesConfig, tenant: str = "") -> R
             itself.
     """
     name = f"rule {raw.get('id', '(without id)')!r}"
-    known_keys(raw, _RuleSource.__struct_fields__, name)
+    source = read_table(raw, _RuleSource, name)
     try:
-        source = msgspec.convert(raw, _RuleSource)
         rule = _build(source, series, tenant)
-    except (msgspec.ValidationError, ConfigurationError) as exc:
+    except ConfigurationError as exc:
         msg = f"{name}: {exc}"
         raise ConfigurationError(msg) from exc
     return msgspec.structs.replace(rule, version=_version(rule))
@@ -189,13 +178,7 @@ def parse_rule(raw: dict[str, Any], series: SeriesConfig, tenant: str = "") -> R
 
 def parse_receiver(raw: dict[str, Any]) -> Receiver:
     """One receiver from the keys of its table; raises :class:`ConfigurationError`."""
-    name = f"receiver {raw.get('name', '(without name)')!r}"
-    known_keys(raw, Receiver.__struct_fields__, name)
-    try:
-        return msgspec.convert(raw, Receiver)
-    except msgspec.ValidationError as exc:
-        msg = f"{name}: {exc}"
-        raise ConfigurationError(msg) from exc
+    return read_table(raw, Receiver, f"receiver {raw.get('name', '(without name)')!r}")
 
 
 def rule_to_json(rule: Rule) -> bytes:
@@ -241,6 +224,8 @@ def _build(source: _RuleSource, series: SeriesConfig, tenant: str) -> Rule:
     _check_summary(source)
     joint = _joint(source, condition, series)
     kind, unit = (JOINT, "deviations") if joint else _measure(source, condition.measure, series)
+    if kind == "ratio":
+        _check_ratio(condition)
     return Rule(
         id=source.id,
         kind=condition.kind,
@@ -342,6 +327,18 @@ def _measure(source: _RuleSource, measure: str, series: SeriesConfig) -> tuple[s
     raise ConfigurationError(msg)
 
 
+def _check_ratio(condition: Condition) -> None:
+    """A limit that no ratio reaches, or every one, was meant in percent or the other way round."""
+    limit, compare = condition.threshold, _COMPARE[condition.op]
+    always = compare(0.0, limit)
+    if condition.kind not in {"threshold", "forecast"} or always != compare(1.0, limit):
+        return
+    meant = f"; did you mean {limit / 100:g}?" if 1 < limit <= 100 else ""
+    truth = "always" if always else "never"
+    msg = f"{condition} is {truth} true, as a ratio is 0 to 1{meant}"
+    raise ConfigurationError(msg)
+
+
 def _window(source: _RuleSource, kind: str, series: SeriesConfig) -> int | None:
     if not source.window:
         msg = f"lacks a `window`; {_windows(series.windows)}"
@@ -384,7 +381,10 @@ def _attribute(source: _RuleSource, kind: str, measure_kind: str, series: Series
 
 
 def _check_summary(source: _RuleSource) -> None:
-    """A metric's tags are its producer's, so only rules on plays can be checked."""
+    """A metric's tags are its producer's, so only those of rules on plays can be checked."""
+    if set("{}") & set(PLACEHOLDER.sub("", source.summary)):
+        msg = f"summary {source.summary!r} has a brace that is no placeholder; they are like {{country}}"
+        raise ConfigurationError(msg)
     unknown = set(PLACEHOLDER.findall(source.summary)) - set(source.group or ())
     if unknown and source.group is not None:
         msg = f"summary asks for {sorted(unknown)}, which the group {source.group} has not"

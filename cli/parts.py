@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from cli.probes import broker_answers, free_ports, http_status, redis_answers
+from cli.probes import broker_answers, free_ports, http_json, http_status, redis_answers
 from cli.simulate import Status
 from cli.supervisor import Part
 from models.errors import ConfigurationError
@@ -201,6 +201,12 @@ def simulator_status(stack: Stack) -> Status | None:
         return msgspec.json.decode(stack.status_file.read_bytes(), type=Status)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+async def behind(stack: Stack) -> int | None:
+    """How far the newest windows that the API has are behind the clock, ms; None before any."""
+    overview = await http_json(f"{stack.page}api/v1/overview")
+    return overview.get("lag_ms") if isinstance(overview, dict) else None
 
 
 def _is_ready(port: int) -> Callable[[], Awaitable[bool]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+from typing import Any
 
 import httpx
 from aiokafka.client import AIOKafkaClient
@@ -81,6 +82,15 @@ async def http_status(url: str) -> int | None:
         async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False) as client:
             return (await client.get(url)).status_code
     except httpx.HTTPError:
+        return None
+
+
+async def http_json(url: str) -> Any:
+    """The document that a GET gives, None where there is none."""
+    try:
+        async with httpx.AsyncClient(timeout=_PATIENCE, trust_env=False) as client:
+            return (await client.get(url)).raise_for_status().json()
+    except (httpx.HTTPError, ValueError):
         return None
 
 

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.text import Text
 
 from alerts.describing import rule_text
-from alerts.rules import Rule, examine, read_rules
+from alerts.rules import Rule, examine
 from cli.run import load_settings
 from models.config import load_series_config
+from models.toml import load_toml
 
 app = typer.Typer(name="rules", help="Rules, read without a worker.", no_args_is_help=True)
 
@@ -37,7 +38,7 @@ def check(
     looked_at, path = series or settings.series_config, file or settings.rules_config
     configured = load_series_config(looked_at)
     DetectorChoice(configured.detectors, configured.calendar)
-    found = examine(read_rules(path), configured)
+    found = load_toml(path, "rules", lambda raw: examine(raw, configured))
     console = Console(highlight=False, soft_wrap=True)
     width = max((len(rule.id) for rule in found.rules), default=0)
     for rule in found.rules:

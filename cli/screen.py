@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from cli.parts import Stack, simulator_status
+from alerts.wording import duration_text
+from cli.parts import Stack, behind, simulator_status
 from cli.terminal import alert_text, clock
 from models.records import Alert
 from simulate.incidents import live
@@ -24,6 +25,12 @@ _ABOUT = {
     "simulator": "a music-streaming service with labelled incidents",
 }
 
+_LATE = 60_000
+"""From so far behind, ms, on the page calls it late, too."""
+
+_ASKED = 5
+"""Seconds between two questions how far behind it is."""
+
 
 class Screen:
     """Prints as things happen. The status line is only there on a terminal."""
@@ -34,7 +41,7 @@ class Screen:
         self._live: Live | None = None
         self._alerts = 0
         self._webhooks = 0
-        self._last: tuple[int, float] | None = None
+        self._late = 0
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -91,12 +98,35 @@ class Screen:
         if self._webhooks == 1:
             self._console.print(Text("  → the first webhook was delivered", "dim"))
 
+    def behind(self, lag: int | None) -> bool:
+        """Take in how far what is read is behind the clock, ms, None: not known; whether it has caught up."""
+        if lag is None:
+            return False
+        was_late, self._late = self._late, lag if lag > _LATE else 0
+        if self._late and not was_late:
+            far = duration_text(lag)
+            line = f"  Still reading: {far} behind. Alerts of now come when it has caught up."
+            self._console.print(Text(line, "yellow"))
+        elif was_late and not self._late:
+            self._console.print(Text("  Caught up: what is shown is of now.", "green"))
+        return not self._late
+
     async def keep_fresh(self) -> None:
-        """Renew the status line, where there is one, for ever."""
+        """Ask how far behind it is until it has caught up; renew the status line for ever."""
+        asking = asyncio.create_task(self._ask())
+        try:
+            while True:
+                if self._live is not None:
+                    self._live.update(self.status(), refresh=True)
+                await asyncio.sleep(1)
+        finally:
+            asking.cancel()
+
+    async def _ask(self) -> None:
         while True:
-            if self._live is not None:
-                self._live.update(self._status(), refresh=True)
-            await asyncio.sleep(1)
+            if self.behind(await behind(self._stack)):
+                return
+            await asyncio.sleep(_ASKED)
 
     def failed(self, message: str) -> None:
         """A part failed."""
@@ -119,11 +149,14 @@ class Screen:
             Text(f"  done: {self._alerts} alerts, {self._webhooks} webhooks delivered", "dim")
         )
 
-    def _status(self) -> Text:
+    def status(self) -> Text:
+        """One line of how things are."""
         status = simulator_status(self._stack)
         line = Text("  ● ", "green")
         if status is not None:
             line.append(f"{clock(status.until)} live · {status.sent:,} plays sent · ")
+        if self._late:
+            line.append(f"{duration_text(self._late)} behind · ", "yellow")
         line.append(f"{self._alerts} alert versions · {self._webhooks} webhooks · ")
         line.append(self._stack.page, "cyan")
         return line

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from models.detection import CalendarSpec, DetectorSpec, EventSpec, parse_calendar, parse_detectors
 from models.errors import ConfigurationError
 from models.releases import RELEASE
+from models.toml import known_keys, load_toml, read_table, tables
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 FURTHEST = 366 * _UNITS["d"]
@@ -29,8 +29,9 @@ def parse_duration(text: str) -> int:
     Raises:
         ConfigurationError: not a positive duration.
     """
-    parts = re.findall(r"(\d+)(ms|s|m|h|d)", text)
-    if not parts or "".join(n + u for n, u in parts) != text.replace(" ", ""):
+    written = str(text)  # a file may have a number
+    parts = re.findall(r"(\d+)(ms|s|m|h|d)", written)
+    if not parts or "".join(n + u for n, u in parts) != written.replace(" ", ""):
         msg = f"duration {text!r} is not like 10s, 5m, 1h or 1h30m"
         raise ConfigurationError(msg)
     total = sum(int(n) * _UNITS[u] for n, u in parts)
@@ -102,16 +103,19 @@ class Measure(msgspec.Struct, frozen=True):
     unit: str = ""
 
 
+Bound = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Limits(msgspec.Struct, frozen=True):
     """Bounds per tenant on how many group instances and metric series are kept, and, per stream and
     joint, on how many things are judged. ``releases_per_tenant``: tracks in their first week, of which
     a group is kept if there is a group ``release``, and which ``release(...)`` rules judge, a stream.
     """
 
-    groups_per_tenant: int
-    metrics_per_tenant: int
-    entities_per_tenant: int = 1000
-    releases_per_tenant: int = 1000
+    groups_per_tenant: Bound
+    metrics_per_tenant: Bound
+    entities_per_tenant: Bound = 1000
+    releases_per_tenant: Bound = 1000
 
 
 class JointSpec(msgspec.Struct, frozen=True):
@@ -176,7 +180,7 @@ MOST_TOGETHER = 16
 """Metrics judged together at most: their covariances are learned from about 400 windows."""
 
 
-class _JointSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _JointSource(msgspec.Struct, frozen=True):
     name: str
     metrics: tuple[str, ...]
     window: str
@@ -199,8 +203,6 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 """The keys of each table of ``series.toml``."""
 
 TABLES = frozenset(name for name in KEYS if "." not in name)
-_REPEATED = frozenset({"windows", "plays.measures", "detectors", "joint", "calendar.events"})
-"""Tables that are written in double brackets."""
 
 
 def load_series_config(path: Path) -> SeriesConfig:
@@ -209,108 +211,97 @@ def load_series_config(path: Path) -> SeriesConfig:
     Raises:
         ConfigurationError: what is wrong, with the name and value, and what would be right.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        msg = f"series configuration {path}: {exc}"
-        raise ConfigurationError(msg) from exc
-    return parse_series_config(raw)
+    return load_toml(path, "series configuration", parse_series_config)
 
 
 def parse_series_config(raw: dict[str, Any]) -> SeriesConfig:
     """Check an already read configuration; raises :class:`ConfigurationError`."""
     if unknown := sorted(raw.keys() - TABLES):
-        msg = f"series configuration has unknown tables {unknown}; known: {sorted(TABLES)}"
+        msg = f"there are unknown tables {unknown}; known: {sorted(TABLES)}"
         raise ConfigurationError(msg)
-    for name in KEYS:
-        _check_table(name, raw)
-    try:
-        config = _build(raw)
-    except KeyError as exc:
-        msg = f"series configuration lacks {exc}"
-        raise ConfigurationError(msg) from exc
-    except (msgspec.ValidationError, TypeError, ValueError) as exc:
-        msg = f"series configuration: {exc}"
-        raise ConfigurationError(msg) from exc
+    config = _build(raw)
     _check(config)
     return config
 
 
-def _check_table(name: str, raw: dict[str, Any]) -> None:
-    """Refuse a table that is written in other brackets, and keys that would be passed over."""
-    outer, _, inner = name.rpartition(".")
-    holder = raw.get(outer, {}) if outer else raw
-    if inner not in holder:
-        return
-    found = holder[inner] if name in _REPEATED else [holder[inner]]
-    if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
-        brackets = f"[[{name}]], one table each" if name in _REPEATED else f"[{name}], once"
-        msg = f"series configuration: {name} is written {brackets}"
-        raise ConfigurationError(msg)
-    for table in found:
-        if unknown := sorted(table.keys() - set(KEYS[name])):
-            whose = f" {table['name']!r}:" if "name" in table else ""
-            msg = f"{name}{whose} has unknown keys {unknown}; known: {', '.join(KEYS[name])}"
-            raise ConfigurationError(msg)
+class _PlaysSource(msgspec.Struct, frozen=True):
+    groups: list[list[str]]
+    measures: list[dict[str, Any]]
 
 
 def _build(raw: dict[str, Any]) -> SeriesConfig:
-    said = [k for k in Time.__struct_fields__ if k in raw["time"]]
-    time = Time(**{k: _duration("time", raw["time"], k) for k in said})
-    windows = []
-    for w in raw["windows"]:
-        durations = {k: _duration("windows", w, k) for k in ("size", "slide", "grace", "retention")}
-        keep = _duration("windows", w, "keep_every") if "keep_every" in w else None
-        if not isinstance(detect := w.get("detect", False), bool):
-            msg = f"window {w['size']}: detect {detect!r} is neither true nor false"
-            raise ConfigurationError(msg)
-        windows.append(WindowSpec(**durations, detect=detect, keep_every=keep))
-    limits = msgspec.convert(raw["limits"], Limits)
-    groups = tuple(tuple(sorted(g)) for g in raw["plays"]["groups"])
-    measures = tuple(_measure(m) for m in raw["plays"]["measures"])
+    if "windows" not in raw:
+        raise ConfigurationError("there is no table [[windows]]")
+    one = {name: _table(raw, name) for name in ("time", "limits", "plays", "metrics")}
+    plays = read_table(one["plays"], _PlaysSource, "[plays]")
+    groups = tuple(tuple(sorted(g)) for g in plays.groups)
+    measures = tuple(
+        read_table(m, Measure, f"measure {m.get('name', '(without name)')!r}")
+        for m in plays.measures
+    )
+    panes = _durations(one["metrics"], ("pane_min", "pane_max"), "[metrics]")
     return SeriesConfig(
-        time=time,
-        windows=tuple(windows),
+        time=Time(
+            **_durations(one["time"], ("pane", "lateness", "idle", "future"), "[time]", "held")
+        ),
+        windows=tuple(map(_window, tables(raw, "windows"))),
         groups=groups,
         measures=measures,
-        limits=limits,
-        metric_pane_min=_duration("metrics", raw["metrics"], "pane_min"),
-        metric_pane_max=_duration("metrics", raw["metrics"], "pane_max"),
-        detectors=parse_detectors(raw.get("detectors", []), [m.name for m in measures], groups),
-        calendar=parse_calendar(raw.get("calendar")),
-        joints=tuple(_joint(table) for table in raw.get("joint", [])),
+        limits=read_table(one["limits"], Limits, "[limits]"),
+        metric_pane_min=panes["pane_min"],
+        metric_pane_max=panes["pane_max"],
+        detectors=parse_detectors(tables(raw, "detectors"), [m.name for m in measures], groups),
+        calendar=parse_calendar(_table(raw, "calendar") if "calendar" in raw else None),
+        joints=tuple(map(_joint, tables(raw, "joint"))),
     )
 
 
-def _duration(where: str, table: dict[str, Any], key: str) -> int:
-    """Milliseconds of a key's duration; the error names the key."""
-    text = table[key]
-    if not isinstance(text, str):
-        msg = f'{where}: {key} {text!r} is not a duration in quotes, such as "10s"'
+def _table(raw: dict[str, Any], name: str) -> dict[str, Any]:
+    table = raw.get(name)
+    if not isinstance(table, dict):
+        msg = f"{name} is written [{name}], once" if name in raw else f"there is no table [{name}]"
         raise ConfigurationError(msg)
-    try:
-        return parse_duration(text)
-    except ConfigurationError as exc:
-        msg = f"{where}: {key}: {exc}"
-        raise ConfigurationError(msg) from exc
+    return table
 
 
-def _measure(table: dict[str, Any]) -> Measure:
-    try:
-        return msgspec.convert(table, Measure)
-    except msgspec.ValidationError as exc:
-        msg = f"measure {table.get('name', '(without name)')!r}: {exc}"
-        raise ConfigurationError(msg) from exc
+def _durations(
+    table: dict[str, Any], needed: tuple[str, ...], where: str, *others: str
+) -> dict[str, int]:
+    """A table that is all durations, in ms; ``others`` may be left out."""
+    known_keys(table, (*needed, *others), where)
+    if lacking := [key for key in needed if key not in table]:
+        msg = f"{where} lacks {lacking}"
+        raise ConfigurationError(msg)
+    found = {}
+    for key, value in table.items():
+        try:
+            found[key] = parse_duration(value)
+        except ConfigurationError as exc:
+            msg = f"{where} {key}: {exc}"
+            raise ConfigurationError(msg) from exc
+    return found
+
+
+def _window(table: dict[str, Any]) -> WindowSpec:
+    where = f"window {table.get('size', '(without size)')!r}"
+    known_keys(table, WindowSpec.__struct_fields__, where)
+    detect = table.get("detect", False)
+    if not isinstance(detect, bool):
+        msg = f"{where}: detect is true or false, not {detect!r}"
+        raise ConfigurationError(msg)
+    rest = {key: value for key, value in table.items() if key != "detect"}
+    needed = ("size", "slide", "grace", "retention")
+    return WindowSpec(detect=detect, **_durations(rest, needed, where, "keep_every"))
 
 
 def _joint(table: dict[str, Any]) -> JointSpec:
     """A ``[[joint]]`` table; :func:`_check_joint` looks at it among all else."""
     name = f"joint {table.get('name', '(without name)')!r}"
+    source = read_table(table, _JointSource, name)
     try:
-        source = msgspec.convert(table, _JointSource)
         window = parse_duration(source.window)
         wait = window if source.wait is None else parse_duration(source.wait)
-    except (msgspec.ValidationError, ConfigurationError) as exc:
+    except ConfigurationError as exc:
         msg = f"{name}: {exc}"
         raise ConfigurationError(msg) from exc
     return JointSpec(source.name, source.metrics, window, source.tags, wait)

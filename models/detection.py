@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from models.errors import ConfigurationError
+from models.toml import read_table
 
 _WEEK = dt.timedelta(days=7)
 _DAY = dt.timedelta(days=1)
@@ -73,11 +74,7 @@ def parse_detectors(
     specs = []
     for table in raw:
         name = f"detector {table.get('name', '(without name)')!r}"
-        try:
-            spec = msgspec.convert(table, DetectorSpec)
-        except msgspec.ValidationError as exc:
-            msg = f"{name}: {exc}"
-            raise ConfigurationError(msg) from exc
+        spec = read_table(table, DetectorSpec, name)
         spec = msgspec.structs.replace(spec, groups=tuple(tuple(sorted(g)) for g in spec.groups))
         if bool(spec.measures) == (spec.metric is not None):
             msg = (
@@ -104,11 +101,7 @@ def parse_calendar(raw: dict[str, Any] | None) -> CalendarSpec | None:
     """The ``[calendar]`` table, None without one; raises :class:`ConfigurationError`."""
     if raw is None:
         return None
-    try:
-        source = msgspec.convert(raw, _CalendarSource)
-    except msgspec.ValidationError as exc:
-        msg = f"calendar: {exc}"
-        raise ConfigurationError(msg) from exc
+    source = read_table(raw, _CalendarSource, "calendar")
     return CalendarSpec(source.timezone, source.countries, tuple(map(_event, source.events)))
 
 

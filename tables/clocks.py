@@ -27,7 +27,8 @@ from models.records import LIVE, Watermark, to_msgpack
 DAY = 86_400_000
 END_OF_TIME = 1 << 62
 MAX_PATIENCE = 300_000
-"""No clock waits longer than five minutes to be called idle, nor is a feed's delay taken for more."""
+"""No clock waits longer than five minutes to be called idle, nor is a feed's delay taken for more, nor
+waited longer for a partition that was behind."""
 
 LAG_HALF_LIFE = 600_000
 """The greatest delay that was seen counts half after ten minutes."""

@@ -14,6 +14,7 @@ import msgspec
 from models.errors import StateError
 from models.flow import StoreSpec
 from models.records import LIVE, Watermark, to_msgpack
+from tables.clocks import MAX_PATIENCE
 
 NEVER = -(1 << 62)
 """The watermark of what nothing is known of."""
@@ -129,8 +130,10 @@ class StreamClock:
         """Which partitions hold the live stream back since the last look, and which do no more.
 
         One holds it that others are ahead of, and of which nothing was heard for ``patience`` ms while
-        they were: a pause of all, as when workers are started anew, is nobody's. Time is that of the
-        records that were heard, so who reads an old log finds what was so then.
+        they were: a pause of all, as when workers are started anew, is nobody's. One that was behind
+        when it went silent may be silent as long as that, five minutes at most: who catches up with
+        much may take his time for a partition. Time is that of the records that were heard, so who
+        reads an old log finds what was so then.
         """
         if self.stream != LIVE:
             return []
@@ -141,11 +144,13 @@ class StreamClock:
                 waits, at, heard = partition not in idle, self.begun, self.run
             else:
                 waits, at, heard = not (source.idle or source.ended), source.at, source.heard
-            silent = self.latest - max(heard, self.run)
+            since = max(heard, self.run)
+            silent = self.latest - since
+            is_long = silent > max(patience, min(since - at, MAX_PATIENCE))
             if partition in self.held:
-                if not waits or silent <= patience:
+                if not waits or not is_long:
                     found.append(self._held(partition, self.held.pop(partition), silent, over=True))
-            elif waits and silent > patience and at < self.furthest:
+            elif waits and is_long and at < self.furthest:
                 self.held[partition] = at
                 found.append(self._held(partition, at, silent))
         return found

@@ -120,6 +120,10 @@ async function refreshAlerts() {
 
 function renderAlerts() {
   alerts.render();
+  showCounts();
+}
+
+function showCounts() {
   if (alerts.ready) showOpen(alerts.speaking);
 }
 
@@ -261,6 +265,7 @@ function tick() {
   $("clock").title = utc(now);
   $("clock").dateTime = new Date(now).toISOString();
   showLag();
+  showCounts();
   alerts.tick();
 }
 

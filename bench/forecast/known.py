@@ -12,6 +12,7 @@ process.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import NormalDist
@@ -21,7 +22,7 @@ import numpy as np
 
 from bench.forecast.rolling import LEVEL, Floats, conformal, judged, origins_of
 from bench.forecast.series import Regular, all_series
-from bench.machine import about, tell
+from bench.machine import about
 from ml.forecasting import create
 
 PHIS = (0.0, 0.5, 0.9, 0.99, 1.0)
@@ -54,7 +55,8 @@ def main() -> None:
     draws = [drawn(like, phi, seed) for phi in PHIS for seed in range(options.seeds)]
     print("\n".join(table(draws)))
     if options.json:
-        tell({**about(), "level": LEVEL, "draws": [d._asdict() for d in draws]}, options.json)
+        result = {**about(), "level": LEVEL, "draws": [d._asdict() for d in draws]}
+        options.json.write_text(json.dumps(result) + "\n", encoding="utf-8")
 
 
 def drawn(like: Sequence[Regular], phi: float, seed: int) -> Draw:

@@ -8,11 +8,13 @@ import pytest
 
 from agents.detectors import SPECIAL, DetectorChoice
 from agents.judging import DETECTORS, JUDGE_STORES, RuleBook, RuleJudge
+from agents.topology import create_app
 from bench.special_days import CALENDAR, HOLIDAYS, HOUR, alarms, epoch, is_found, run
 from ml import registry
 from models.config import WindowSpec, parse_series_config
 from models.errors import ConfigurationError
 from models.records import Value, Window
+from models.settings import Settings
 from tables.publishing import Gone
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +104,22 @@ def test_what_cannot_be_meant_is_refused(table, complaint):
 def test_an_unknown_detector_is_refused_at_start():
     with pytest.raises(ConfigurationError, match=r"'hst'.*novelty"):
         chosen({"name": "hst", "measures": ["plays"]})
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ('[[detectors]]\nname = "hst"\nmetric = "*"', "there is no detector 'hst'; there are "),
+        ('[calendar]\ntimezone = "Mars/Olympus"', "calendar: time zone 'Mars/Olympus'"),
+        ('[calendar]\ntimezone = "UTC"\ncountries = ["XX"]', "calendar: no holidays .* 'XX'"),
+    ],
+)
+@pytest.mark.parametrize("role", ["windows", "ingest"])
+def test_every_worker_refuses_it_at_start_and_names_the_file(tmp_path, table, complaint, role):
+    path = tmp_path / "series.toml"
+    path.write_text((ROOT / "config" / "series.toml").read_text() + "\n" + table)
+    with pytest.raises(ConfigurationError, match=rf"^series configuration {path}: {complaint}"):
+        create_app(Settings(series_config=path, roles=(role,)))
 
 
 def test_a_direction_and_a_volume_of_the_configuration_silence_the_judge():

@@ -16,9 +16,9 @@ from tests.alerts.timeline import SERIES
         ({"receivers": [{"name": "h", "kind": "pigeon"}]}, "pigeon"),
         ({"receivers": [HOOK | {"url": "x"}]}, "unknown key 'url'"),
         ({"rule": [RULE]}, "did you mean 'rules'"),
-        ({"rules": RULE}, r"rules are written \[\[rules\]\], one table each"),
-        ({"rules": ["r"]}, r"rules are written \[\[rules\]\]"),
-        ({"receivers": HOOK}, r"receivers are written \[\[receivers\]\]"),
+        ({"rules": RULE}, r"rules is written \[\[rules\]\], one table each"),
+        ({"rules": ["r"]}, r"rules is written \[\[rules\]\]"),
+        ({"receivers": HOOK}, r"receivers is written \[\[receivers\]\]"),
     ],
 )
 def test_a_file_that_cannot_work_is_refused(raw, reason):

@@ -278,6 +278,14 @@ def test_a_window_may_be_written_in_any_unit():
     assert rule(window="60s") == rule(window="1m")
 
 
+def test_a_mistake_in_a_rule_is_told_with_its_file(tmp_path):
+    path = tmp_path / "rules.toml"
+    path.write_text('[[rules]]\nid = "mine"\nwhen = "plays"\nseverity = "page"\n')
+
+    with pytest.raises(ConfigurationError, match=f"^rules {path}: rule 'mine': when 'plays' is"):
+        load_rules(path, SERIES)
+
+
 def test_the_version_is_that_of_the_content():
     assert rule().version == rule().version
     assert len(rule().version) == 12

@@ -257,7 +257,7 @@ def test_no_block_is_left_out(page: Path):
         ("json", '{"a": 1,}', "double quotes"),
         ("json", '{"started_at": 1, "tenant_id": "demo"}', "missing_field"),
         ("json", '[{"name": "cpu", "value": "high", "at": 1, "tenant_id": "demo"}]', "wrong_type"),
-        ("toml", "[time]\npane = 10", "a duration in quotes"),
+        ("toml", "[time]\npane = 10", "lacks"),
         ("toml", '[[rules]]\nid = "x"\nwhen = "plays > 1"', "rule 'x'"),
         ("console", "$ backbeat dance", "No such command"),
         ("console", "$ backbeat tail --loudly", "No such option"),

@@ -23,6 +23,62 @@ def test_the_shipped_tables_are_known():
     assert parse_series_config(SHIPPED).measures
 
 
+WINDOW = SHIPPED["windows"][0]
+MEASURE = {"name": "ends", "kind": "count"}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"time": SHIPPED["time"] | {"pane": 10}}, r"^\[time\] pane: duration 10 is not like 10s"),
+        ({"time": SHIPPED["time"] | {"held": "soon"}}, r"^\[time\] held: duration 'soon'"),
+        (
+            {"time": SHIPPED["time"] | {"latness": "10s"}},
+            r"^\[time\] has an unknown key 'latness'; did you mean 'lateness'\?",
+        ),
+        ({"time": {"pain": "10s"}}, "unknown key 'pain'; did you mean 'pane'"),
+        ({"time": {"pane": "10s"}}, r"lacks \['lateness', 'idle', 'future'\]"),
+        ({"time": 5}, r"time is written \[time\], once"),
+        ({"windows": 5}, r"windows is written \[\[windows\]\]"),
+        ({"windows": [WINDOW | {"detect": "yes"}]}, "window '10s': detect is true or .*'yes'"),
+        ({"windows": [WINDOW | {"slid": "10s"}]}, "window '10s' has .*did you mean 'slide'"),
+        ({"windows": [WINDOW | {"grace": 3600}]}, "window '10s' grace: duration 3600"),
+        (
+            {"limits": SHIPPED["limits"] | {"groups_per_tenant": -1}},
+            r"^\[limits\]: Expected `int` >= 0 - at `\$.groups_per_tenant`",
+        ),
+        ({"limits": {"group_per_tenant": 1}}, "did you mean 'groups_per_tenant'"),
+        ({"metrics": {"pane_min": "1s"}}, r"\[metrics\] lacks \['pane_max'\]"),
+        ({"plays": SHIPPED["plays"] | {"group": []}}, r"\[plays\] .*did you mean 'groups'"),
+        (
+            {"plays": SHIPPED["plays"] | {"measures": [MEASURE | {"were": "failed"}]}},
+            "measure 'ends' has an unknown key 'were'; did you mean 'where'",
+        ),
+        ({"detectors": [{"name": "lite", "metrics": "*"}]}, "did you mean 'metric'"),
+        ({"calendar": {"time_zone": "UTC"}}, "calendar has .*did you mean 'timezone'"),
+    ],
+)
+def test_a_mistake_is_told_by_its_key(change, reason):
+    with pytest.raises(ConfigurationError, match=reason):
+        parse_series_config(SHIPPED | change)
+
+
+@pytest.mark.parametrize("table", ["time", "windows", "limits", "plays", "metrics"])
+def test_a_table_that_is_missing_is_named(table):
+    rest = {name: each for name, each in SHIPPED.items() if name != table}
+    with pytest.raises(ConfigurationError, match=rf"there is no table \[+{table}"):
+        parse_series_config(rest)
+
+
+@pytest.mark.parametrize("text", [b"[tim", b"[tyme]", b"\xff"])
+def test_the_file_is_named_once(tmp_path, text):
+    path = tmp_path / "series.toml"
+    path.write_bytes(text)
+    with pytest.raises(ConfigurationError, match=f"^series configuration {path}: ") as raised:
+        load_series_config(path)
+    assert str(raised.value).count("series configuration") == 1
+
+
 JOINT = {"name": "host_health", "metrics": ["cpu", "memory"], "window": "1m"}
 
 
@@ -55,7 +111,7 @@ def test_metrics_judged_together_are_read():
         ({"tags": ["host", "host"]}, "name different tags"),
         (
             {"metric": "cpu"},
-            r"joint 'host_health': has unknown keys \['metric'\]; known: name, metrics",
+            "joint 'host_health' has an unknown key 'metric'; did you mean 'metrics'",
         ),
     ],
 )
@@ -71,18 +127,27 @@ COUNT = {"name": "plays", "kind": "count"}
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"time": SHIPPED["time"] | {"latenes": "5s"}}, r"time has unknown keys \['latenes'\]"),
+        (
+            {"time": SHIPPED["time"] | {"latenes": "5s"}},
+            r"\[time\] has an unknown key 'latenes'; did you mean 'lateness'",
+        ),
         (
             {"windows": [MINUTE | {"detct": True}]},
-            r"windows has unknown keys \['detct'\]; .*detect",
+            "window '1m' has an unknown key 'detct'; did you mean 'detect'",
         ),
-        ({"limits": {"groups": 5}}, r"limits has unknown keys \['groups'\]"),
-        ({"plays": SHIPPED["plays"] | {"group": []}}, r"plays has unknown keys \['group'\]"),
+        ({"limits": {"groups": 5}}, r"\[limits\] has an unknown key 'groups'"),
+        (
+            {"plays": SHIPPED["plays"] | {"group": []}},
+            r"\[plays\] has an unknown key 'group'; did you mean 'groups'",
+        ),
         (
             {"plays": {"groups": [[]], "measures": [COUNT | {"were": "failed"}]}},
-            r"plays.measures 'plays': has unknown keys \['were'\]; known: name, kind, where",
+            "measure 'plays' has an unknown key 'were'; did you mean 'where'",
         ),
-        ({"metrics": SHIPPED["metrics"] | {"pane": "1m"}}, r"metrics has unknown keys \['pane'\]"),
+        (
+            {"metrics": SHIPPED["metrics"] | {"pane": "1m"}},
+            r"\[metrics\] has an unknown key 'pane'",
+        ),
         ({"windows": MINUTE}, r"windows is written \[\[windows\]\], one table each"),
         ({"detectors": {"name": "lite"}}, r"detectors is written \[\[detectors\]\]"),
         ({"joint": JOINT}, r"joint is written \[\[joint\]\]"),
@@ -97,9 +162,15 @@ def test_what_would_be_passed_over_is_refused(change, reason):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"time": SHIPPED["time"] | {"pane": 10}}, "time: pane 10 is not a duration in quotes"),
-        ({"windows": [MINUTE | {"grace": "long"}]}, "windows: grace: duration 'long' is not like"),
-        ({"windows": [MINUTE | {"detect": "no"}]}, "window 1m: detect 'no' is neither true nor"),
+        ({"time": SHIPPED["time"] | {"pane": 10}}, r"\[time\] pane: duration 10 is not like"),
+        (
+            {"windows": [MINUTE | {"grace": "long"}]},
+            "window '1m' grace: duration 'long' is not like",
+        ),
+        (
+            {"windows": [MINUTE | {"detect": "no"}]},
+            "window '1m': detect is true or false, not 'no'",
+        ),
         (
             {"plays": {"groups": [[]], "measures": [{"name": "x", "kind": "sum"}]}},
             "measure 'x': Invalid enum value 'sum'",

@@ -239,7 +239,32 @@ def test_a_pause_of_all_is_nobodys():
     back = [(0, t, t - 3_500) for t in range(3_600, 3_650, 10)]
     calm = [*others(0, 50), (2, 45, 45), *back, (1, 3_650, 150)]
     assert words(*calm) == []
-    assert words(*calm, *others(3_660, 3_680)) == [(3_670, 2, 45, False)]
+    assert words(*calm, *others(3_660, 3_910)) == []
+    assert words(*calm, *others(3_660, 3_920)) == [(3_910, 2, 45, False)]
+
+
+def behind(seconds, begin, end):
+    """As :func:`others`, so far behind the clock and coming nearer, ten seconds in one."""
+    return [(i, t, 10 * t - seconds) for t in range(begin, end, 10) for i in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("lag", "patience"), [(30, 60), (60, 60), (120, 120), (300, 300), (14_000, 300)]
+)
+def test_one_that_was_behind_may_be_silent_as_long_for_five_minutes_at_most(lag, patience):
+    """A worker that catches up may take its time for one of its partitions."""
+    told = [*others(0, 20), (2, 20, 20 - lag)]
+    assert words(*told, *others(20, 20 + patience + 10)) == []
+    found = words(*told, *others(20, 20 + patience + 20))
+    assert found == [(20 + patience + 10, 2, 20 - lag, False)]
+
+
+def test_a_worker_that_catches_up_is_no_missing_owner():
+    told = [*behind(14_000, 0, 20), (2, 20, -13_900), *behind(14_000, 20, 250)]
+    assert words(*told, (2, 250, -13_000), *behind(14_000, 250, 500)) == []
+    never = [*behind(14_000, 0, 310)]
+    assert words(*never) == []
+    assert words(*never, *behind(14_000, 310, 320)) == [(310, 2, -14_000, False)]
 
 
 def test_where_nobody_is_ahead_nobody_is_held():

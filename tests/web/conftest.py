@@ -91,8 +91,10 @@ class Site:
         await self.store.write(rows)
 
 
-async def make_site(*, quiet: bool = False, empty: bool = False, guarded: bool = False) -> Site:
-    service = Service()
+async def make_site(
+    *, quiet: bool = False, empty: bool = False, guarded: bool = False, now: int | None = None
+) -> Site:
+    service = Service(now)
     store = MemoryStore(service.series) if empty else await seeded(service, quiet=quiet)
     readers = ("plays", "metrics", "partials", "findings")
     lags = [Lag("worker", topic, n) for topic, n in zip(readers, (214, 0, 37, 0), strict=True)]

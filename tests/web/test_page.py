@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from playwright.async_api import expect
 
 from models.records import Share
 from storage.protocols import Rows
 from tests.web.conftest import TOKEN, make_site
-from tests.web.world import PANE
+from tests.web.world import MINUTE, PANE
 
 FAILING = '.incident[data-id="3f9c1a7e52d04b18"]'
 ROW = "#incidents .incident"
@@ -247,6 +250,25 @@ async def test_with_nothing_there_it_says_what_to_do(look, shots):
         assert "curl" in await page.inner_text("#cards")
         assert "Nothing is firing." in await page.inner_text("#incidents")
         await page.screenshot(path=shots("laptop-empty"))
+    await site.stop()
+
+
+async def test_what_is_far_behind_is_not_called_quiet(look):
+    behind = 231 * MINUTE
+    site = await make_site(quiet=True, now=time.time_ns() // 1_000_000 - behind)
+    await site.start()
+    async with look(site, wait=False) as page:
+        await page.wait_for_selector("#incidents .nothing")
+        await page.wait_for_selector('#vital-lag[data-state="bad"]')
+        await page.wait_for_function("document.querySelector('#open-note').textContent !== ''")
+        note = "none yet: still reading, 3 h 51 min behind"
+        await expect(page.locator("#open-note")).to_have_text(note)
+        assert await page.get_attribute("#vital-alerts", "data-state") == "none"
+        said = page.locator("#incidents .nothing")
+        await expect(said).to_contain_text("No alerts yet: still reading.")
+        await expect(said).to_contain_text("3 h 51 min behind real time")
+        await page.click('[data-show="all"]')
+        assert "Nothing is firing" not in await page.inner_text("#incidents")
     await site.stop()
 
 

@@ -1,6 +1,7 @@
 // The list of alerts: kept by id at its newest version, shown firing first and newest first.
 import { $, h, text } from "./dom.js";
 import { STATES, alertTitle, alertWords, duration, serverNow, tagText, time } from "./format.js";
+import { lateness } from "./pulse.js";
 
 const SHOWN = 100;
 const LATELY = 5;
@@ -91,14 +92,23 @@ export class AlertList {
     return `${alert.revision}/${this.spokenFor(alert.id).length}`;
   }
 
-  /** What stands where no alert does. */
+  /** What stands where no alert does; in words that change while it does. */
   quiet() {
+    const item = h("li", { class: "nothing" }, h("strong"), h("span"));
+    this.sayQuiet(item);
+    return item;
+  }
+
+  sayQuiet(item) {
     const open = this.show === "open";
-    return h("li", { class: "nothing" },
-      h("strong", {}, open ? "Nothing is firing." : "No alerts yet."),
-      h("span", {}, open
+    const late = lateness();
+    const [what, why] = item.children;
+    text(what, late ? "No alerts yet: still reading." : open ? "Nothing is firing." : "No alerts yet.");
+    text(why, late
+      ? `What is read is ${late} real time; alerts appear here as it comes nearer.`
+      : open
         ? "New alerts appear here the moment a rule is met. “All” shows what has passed."
-        : "Alerts appear here as soon as a rule is met."));
+        : "Alerts appear here as soon as a rule is met.");
   }
 
   row(alert, known) {
@@ -122,6 +132,8 @@ export class AlertList {
 
   /** Moves the ages on. */
   tick() {
+    const nothing = this.element.querySelector(".nothing");
+    if (nothing) this.sayQuiet(nothing);
     for (const age of this.element.querySelectorAll(".ago")) {
       const { since, until } = age.dataset;
       const end = until ? Date.parse(until) : serverNow();

@@ -35,14 +35,21 @@ export function showLag() {
   text($("lag-note"), newest === null ? "no windows yet" : `windows closed to ${clockTime(newest)}`);
 }
 
+/** How far what is shown is behind, in words: empty unless it is late, and still being read. */
+export function lateness() {
+  const lag = newest === null ? 0 : serverNow() - newest;
+  return lag > LATE_MS ? `${duration(lag)} behind` : "";
+}
+
 /** Counts of what is firing. */
 export function showOpen(firing) {
   const counts = new Map();
   for (const a of firing) counts.set(a.severity, (counts.get(a.severity) ?? 0) + 1);
   text($("open"), String(firing.length));
-  $("vital-alerts").dataset.state = counts.has("page") ? "bad" : firing.length ? "late" : "good";
+  const late = lateness();
+  $("vital-alerts").dataset.state = counts.has("page") ? "bad" : firing.length ? "late" : late ? "none" : "good";
   const words = [...counts].sort().map(([severity, n]) => `${n} ${severity}`);
-  text($("open-note"), words.join(" · ") || "all quiet");
+  text($("open-note"), words.join(" · ") || (late ? `none yet: still reading, ${late}` : "all quiet"));
   document.title = firing.length ? `(${firing.length}) Backbeat` : "Backbeat";
 }
 
