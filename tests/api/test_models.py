@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
@@ -132,6 +134,54 @@ async def test_a_state_that_was_exchanged_is_seen(world, client):
     assert "was changed" in detail["seal"]
     answer = await client.post("/api/v1/ml/predict", json={"model": model, "series": FAMILY})
     assert answer.status_code == 409
+
+
+def exchange(world, model: str, what: str) -> None:
+    """Put another state or specification in the place of a model's, as who may write the topic can."""
+    table = world.producer.tables["models"]
+    *_, state = (r for r in table.values() if isinstance(r, ModelState) and r.model == model)
+    forged = {
+        "state": life.state_of(table[f"demo:{model}"], state.series, state.size, NOW, state.body),
+        "spec": replace(table[f"demo:{model}"], spec={"name": "lite"}),
+    }[what]
+    table.take(key_of(forged), to_json(forged))
+
+
+@pytest.mark.parametrize("what", ["state", "spec"])
+async def test_a_model_whose_seal_is_broken_neither_serves_nor_is_asked(world, client, what):
+    first, second, third = [(await train(client))["model"] for _ in range(3)]
+    base = "/api/v1/ml/models"
+    for model in (first, second):
+        assert (await client.post(f"{base}/{model}/promote", json={})).status_code == 202
+    exchange(world, first, what)
+    exchange(world, third, what)
+    refused = [
+        await client.post(f"{base}/{third}/promote", json={}),
+        await client.post(f"{base}/{third}/promote", json={"to": "shadow"}),
+        await client.post(f"{base}/{second}/rollback", json={}),
+        await client.post("/api/v1/ml/predict", json={"model": third, "series": FAMILY}),
+    ]
+    for answer in refused:
+        assert (answer.status_code, answer.json()["type"]) == (409, "/problems/conflict")
+        assert "is not what was sealed" in answer.json()["detail"]
+    listed = (await client.get(f"{base}?state=active")).json()["items"]
+    assert [m["id"] for m in listed] == [second]
+    retire = await client.post(f"{base}/{third}/promote", json={"to": "retired"})
+    assert retire.status_code == 202
+
+
+async def test_a_training_has_ended_when_its_states_can_be_read(world, client, monkeypatch):
+    """The topic has several partitions: the model may be read back before what it learned."""
+    table, loop = world.producer.tables["models"], asyncio.get_running_loop()
+    take = table.take
+
+    def late(key, value):
+        loop.call_later(0.1 if b":60000:" in key else 0.0, take, key, value)
+
+    monkeypatch.setattr(table, "take", late)
+    model = (await train(client))["model"]
+    answer = await client.post(f"/api/v1/ml/models/{model}/promote", json={})
+    assert answer.status_code == 202, answer.text
 
 
 async def test_a_rollback_to_before_an_incident_is_kept_and_audited(world, client):
