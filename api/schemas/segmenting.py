@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from api.schemas.params import Strict
+from api.schemas.params import Strict, Text
 from ml.segmenting.features import Listening
 
 Count = Annotated[int, Field(ge=0, le=10**9)]
-Names = Annotated[dict[str, Count], Field(max_length=64)]
+Names = Annotated[dict[Text, Count], Field(max_length=64)]
 _HOURS, _GAPS = 24, 64
 
 

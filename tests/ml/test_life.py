@@ -133,6 +133,11 @@ def test_impossible_moves_say_what_is_possible():
         ({"spec": {"name": "magic"}}, "there is no detector 'magic'"),
         ({"spec": {"nmae": "lite"}}, "spec has nmae"),
         ({"spec": {"drift": "guess"}}, "adwin, page_hinkley"),
+        (
+            {"spec": {"threshold": 10**400}},
+            r"threshold is 10+; it must be a number from 0 to 1e\+15",
+        ),
+        ({"spec": {"minimum": float("nan")}}, "minimum is nan; it must be a number from 0"),
     ],
 )
 def test_a_version_that_cannot_be_is_refused(over, says):
