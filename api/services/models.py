@@ -158,11 +158,17 @@ class ModelKeeper:
         """Undo the last promotion of a model's family; the records that were published.
 
         Raises:
-            ProblemError: no such model (404), or nothing to go back to that is as it was sealed (409).
+            ProblemError: no such model (404), another of its family is active by now, or there is
+                nothing to go back to that is as it was sealed (409).
         """
         family = self.model(actor.tenant, model_id).family
         async with self._turn:
             known = self.models(actor.tenant)
+            # Whoever asks twice has seen one promotion, and does not mean the one before it.
+            active = [m.id for m in known.values() if m.family == family and m.state == "active"]
+            if active and model_id not in active:
+                msg = f"{model_id} is {known[model_id].state}; {active[0]} is active"
+                raise ConflictError(msg)
             try:
                 moved = life.roll_back(
                     known, family, by=actor.by, now=actor.now, reason=actor.reason

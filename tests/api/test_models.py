@@ -46,6 +46,22 @@ async def test_promoting_retires_the_former_and_rolling_back_undoes_it(world, cl
     assert published(world, "audit")[-1]["by"] == "demo"  # whose token it was
 
 
+async def test_the_same_promotion_is_undone_once(client):
+    """Who presses twice, or two at once, go back by one version, not by two."""
+    names = [(await train(client))["model"] for _ in range(3)]
+    base = "/api/v1/ml/models"
+    for model in names:
+        assert (await client.post(f"{base}/{model}/promote", json={})).status_code == 202
+    answers = await asyncio.gather(
+        *(client.post(f"{base}/{names[2]}/rollback", json={}) for _ in range(2))
+    )
+    assert sorted(answer.status_code for answer in answers) == [202, 409]
+    (told,) = (answer.json()["detail"] for answer in answers if answer.status_code == 409)
+    assert told == f"{names[2]} is retired; {names[1]} is active"
+    listed = (await client.get(f"{base}?state=active")).json()["items"]
+    assert [m["id"] for m in listed] == [names[1]]
+
+
 async def test_moves_that_make_no_sense_are_conflicts(client):
     model = (await train(client))["model"]
     base = f"/api/v1/ml/models/{model}"
