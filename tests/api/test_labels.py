@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from models.learning import Model, Selector, decode_label, key_of
 from models.records import Value, Window, to_json
 from storage.protocols import Rows
 from tests.api.conftest import make_world
-from tests.api.seed import MINUTE, NOW, PANE, alert
+from tests.api.seed import MINUTE, NOW, PANE, alert, metric_window
 
 LABELS = "/api/v1/labels"
 PLAYS = "demo|plays{}"
@@ -88,12 +89,49 @@ async def test_a_label_can_be_forgotten(world, client):
         ({"verdict": "true", "series": "other|plays{}", "since": 1, "until": 2}, 404),
         ({"verdict": "true", "series": "no key", "since": 1, "until": 2}, 404),
         ({"verdict": "true", "alert": "inc-demo-005", "typo": 1}, 422),
+        ({"verdict": "true", "series": "demo|nothing{}", "since": 1, "until": 2}, 404),
+        ({"verdict": "true", "series": PLAYS, "since": "1969-01-01T00:00:00Z", "until": 2}, 422),
+        ({"verdict": "false", "series": PLAYS, "since": NOW + 1, "until": NOW + 2}, 422),
+        ({"verdict": "true", "series": PLAYS, "since": NOW - 1, "until": NOW + 1}, 422),
+        ({"verdict": "false", "alert": "inc-demo-030", "until": NOW + 1}, 422),
+        ({"verdict": "true", "alert": "inc-demo-005", "series": PLAYS}, 422),
+        ({"verdict": "true", "alert": "inc-demo-005", "series": "other|plays{}"}, 422),
+        ({"verdict": "true", "alert": "inc-demo-030", "since": NOW - 20 * MINUTE}, 422),
+        ({"verdict": "true", "alert": "inc-demo-030", "until": NOW - 30 * MINUTE}, 422),
+        ({"verdict": "expected", "alert": "inc-demo-030", "since": 1, "until": 2}, 422),
     ],
 )
 async def test_labels_that_cannot_be_kept(world, client, label, status):
     answer = await client.post(LABELS, json=label)
     assert answer.status_code == status, answer.text
     assert published(world) == []
+
+
+async def test_a_label_of_an_alert_may_say_its_stretch_better(client):
+    sample = alert(30)
+    stretch = {"since": sample.started_at - MINUTE, "until": sample.started_at + MINUTE}
+    given = await add(client, alert=sample.id, verdict="true", series=sample.series, **stretch)
+    assert given["since"] < "2026-01-02T02:34:05" < given["until"]
+
+
+async def test_what_is_planned_can_be_said_beforehand(world, client):
+    """Alerts of the maintenance are then expected."""
+    ahead = {"series": PLAYS, "since": NOW + MINUTE, "until": NOW + 60 * MINUTE}
+    await add(client, verdict="expected", **ahead)
+    later = alert(-5, series=PLAYS, tags={}, measure="plays")
+    await world.store.write(Rows(alerts=[later]))
+    until = NOW + 90 * MINUTE
+    report = (await client.get(f"{LABELS}/report?since={NOW}&until={until}")).json()
+    assert (report["total"]["alerts"], report["total"]["expected"]) == (1, 1)
+
+
+async def test_a_series_that_only_a_replay_has_can_be_labelled(world, client):
+    window = metric_window("demo", NOW // MINUTE * MINUTE - 5 * MINUTE)
+    window = replace(window, group="demo|metric:heat{}", stream="last-year")
+    await world.store.write(Rows(windows=[window]))
+    stretch = {"since": window.start, "until": window.end}
+    given = await add(client, series="demo|heat{}", verdict="false", **stretch)
+    assert given["peak"] == 0.4
 
 
 async def test_labels_are_listed_by_what_is_asked_for(client):
