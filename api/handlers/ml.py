@@ -11,7 +11,7 @@ from api.problems import InvalidRequestError
 from api.schemas import ml as schemas
 from api.services.history import MAX_MATCHING, exactly
 from api.services.models import Actor
-from api.services.series import own_key
+from api.services.series import own_key, span
 from api.services.training import Order
 from ml.comparison import compare
 from models.learning import Kind, State
@@ -32,13 +32,14 @@ async def train_model(
 ) -> schemas.JobAccepted:
     """Learn from stored windows, as a job; it makes a candidate, the next version of its family."""
     actor = _actor(context, who, asked.by, asked.reason)
+    since, until = span(asked.since or 0, asked.until, actor.now, 0)
     order = Order(
         family=asked.family,
         kind=asked.kind,
         spec=asked.spec,
         selector=asked.selector.record(),
-        since=asked.since or 0,
-        until=actor.now if asked.until is None else asked.until,
+        since=since,
+        until=until,
         parent=asked.parent,
         labels=context.labels.all(who.tenant),
     )

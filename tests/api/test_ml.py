@@ -164,6 +164,8 @@ async def test_the_time_of_the_data_can_be_limited(client):
         ({"spec": {"threshold": -1}}, "threshold"),
         ({"typo": 1}, "typo"),
         ({"kind": "segmenter"}, "detector or forecaster"),
+        ({"from": 2_000, "to": 2_000}, "`from` is not before `to`"),
+        ({"from": NOW}, "`from` is not before `to`"),
         ({"kind": "forecaster", "spec": {"name": "novelty"}}, "within"),
         ({"kind": "forecaster", "spec": {"within": "soon"}}, "soon"),
     ],
