@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.times import SizeParam, SpanParam, TimeParam
 from models.events import MAX_TEXT
+from models.learning import Kind, State
 from models.records import LIVE
 
 _TAG = "tag."
@@ -26,6 +27,18 @@ class Strict(BaseModel):
     """Parameters of which no others are taken."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class NoParams(Strict):
+    """None at all: the list is always whole."""
+
+
+class ModelParams(Strict):
+    """Which models."""
+
+    family: Text | None = None
+    state: State | None = None
+    kind: Kind | None = None
 
 
 class Tagged(BaseModel):
