@@ -59,9 +59,10 @@ class Label(BaseModel):
 
 
 class LabelPage(BaseModel):
-    """Labels, the newest stretch first."""
+    """Labels, the newest stretch first. Send `next` as `cursor` to go on; null is the end."""
 
     items: list[Label]
+    next: str | None
 
 
 class LabelParams(Strict):
@@ -72,6 +73,14 @@ class LabelParams(Strict):
     since: TimeParam | None = Field(None, description="Ends after this time.")
     until: TimeParam | None = Field(None, description="Begins before this time.")
     limit: int = Field(500, ge=1, le=5_000)
+    cursor: str | None = Field(None, description="The `next` of the page before.")
+
+    @model_validator(mode="after")
+    def _is_a_time(self) -> Self:
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            msg = "`since` is not before `until`; nothing could lie between them"
+            raise ValueError(msg)
+        return self
 
 
 class ReportParams(Strict):

@@ -25,6 +25,7 @@ from models.learning import Label, Model
 from models.records import LIVE, Alert, to_json
 from models.series import parse_key
 from storage.compacted import MemoryTable
+from storage.cursors import decode_cursor, encode_cursor
 from storage.protocols import AlertFilter, Queries, SeriesInfo
 
 MONTH_MS = 30 * 86_400_000
@@ -62,8 +63,9 @@ class LabelKeeper:
             raise UnavailableError(msg)
         return [label for label in self._table.values() if label.tenant == tenant]
 
-    def page(self, tenant: str, params: LabelParams) -> list[Label]:
-        """Labels that fit, the newest stretch first."""
+    def page(self, tenant: str, params: LabelParams) -> tuple[list[Label], str | None]:
+        """Labels that fit, the newest stretch first, and where the next page begins."""
+        after = decode_cursor(params.cursor, tuple[int, str]) if params.cursor else None
         found = [
             label
             for label in self.all(tenant)
@@ -71,8 +73,10 @@ class LabelKeeper:
             and params.verdict in {None, label.verdict}
             and (params.since is None or label.until > params.since)
             and (params.until is None or label.since < params.until)
+            and (after is None or _place(label) > after)
         ]
-        return sorted(found, key=lambda la: (-la.since, la.id))[: params.limit]
+        page = sorted(found, key=_place)[: params.limit]
+        return page, encode_cursor(_place(page[-1])) if len(found) > len(page) else None
 
     async def add(self, tenant: str, given: LabelIn, now: int) -> Label:
         """Publish a label; one of the same stretch and alert takes the place of the former.
@@ -122,7 +126,7 @@ class LabelKeeper:
 
     async def report(self, tenant: str, params: ReportParams, now: int) -> LabelReport:
         """Alerts of a time against the labels that touch it; retracted ones claim nothing."""
-        since, until = span(params.since, params.until, now, MONTH_MS)
+        since, until = span(params.since, params.until, now, MONTH_MS, ("since", "until"))
         alerts, truncated = await self._alerts(tenant, since, until)
         labels = [la for la in self.all(tenant) if la.since < until and since < la.until]
         claims = [self._claim(alert, now) for alert in alerts if alert.state != "retracted"]
@@ -207,6 +211,11 @@ class LabelKeeper:
             raise UnavailableError(msg) from exc
         if self._table is not None:
             await self._table.until(lambda known: known.get(key) == label, READ_BACK_S)
+
+
+def _place(label: Label) -> tuple[int, str]:
+    """Where a label stands in the list."""
+    return -label.since, label.id
 
 
 def _end(alert: Alert, now: int) -> int:

@@ -71,7 +71,7 @@ async def test_saying_it_again_replaces_it(client):
 async def test_a_label_can_be_forgotten(world, client):
     given = await add(client, alert="inc-demo-030", verdict="true")
     assert (await client.delete(f"{LABELS}/{given['id']}")).status_code == 204
-    assert (await client.get(LABELS)).json() == {"items": []}
+    assert (await client.get(LABELS)).json()["items"] == []
     assert published(world)[-1] == (f"demo:{given['id']}", None)
     assert (await client.delete(f"{LABELS}/{given['id']}")).status_code == 404
 
@@ -150,6 +150,28 @@ async def test_labels_are_listed_by_what_is_asked_for(client):
     assert (await client.get(f"{LABELS}?verdict=maybe")).status_code == 422
 
 
+async def test_labels_are_listed_a_page_at_a_time(client):
+    for n in range(5):
+        await add(client, series=PLAYS, since=n // 2, until=10, verdict="true", detector=str(n))
+        await add(client, series=PLAYS, since=n, until=20, verdict="false")
+    whole = (await client.get(LABELS)).json()
+    assert (len(whole["items"]), whole["next"]) == (8, None)
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = (await client.get(f"{LABELS}?limit=3{cursor and f'&cursor={cursor}'}")).json()
+        seen, cursor = seen + page["items"], page["next"]
+    assert seen == whole["items"]
+    assert (await client.get(f"{LABELS}?cursor=other")).status_code == 422
+
+
+@pytest.mark.parametrize("path", [LABELS, f"{LABELS}/report"])
+async def test_a_time_that_ends_before_it_begins_holds_no_labels(client, path):
+    answer = await client.get(f"{path}?since=9&until=5")
+    assert answer.status_code == 422
+    assert "`since` is not before `until`" in answer.json()["detail"]
+    assert (await client.get(f"{path}?since=9&until=9")).status_code == 422
+
+
 async def test_rules_and_detectors_are_held_against_labels(world, client, golden):
     """Of the seed's three alerts two are of one rule; the detector's was nothing."""
     await add(client, alert="inc-demo-030", verdict="true")
@@ -202,7 +224,7 @@ async def test_labels_are_their_tenants(guarded):
         world.client("token-of-demo-tenant") as mine, world.client("token-of-other-tenant") as theirs
     ):  # fmt: skip
         given = await add(mine, alert="inc-demo-005", verdict="true")
-        assert (await theirs.get(LABELS)).json() == {"items": []}
+        assert (await theirs.get(LABELS)).json()["items"] == []
         assert (await theirs.delete(f"{LABELS}/{given['id']}")).status_code == 404
         stolen = {"alert": "inc-demo-005", "verdict": "false"}
         assert (await theirs.post(LABELS, json=stolen)).status_code == 404
