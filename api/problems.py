@@ -175,6 +175,7 @@ class UnavailableError(ProblemError):
 
 
 _HTTP_KINDS = {
+    400: (UnreadableBodyError.kind, UnreadableBodyError.about),
     404: (UnknownResourceError.kind, "There is nothing under this address."),
     405: ("method-not-allowed", "The address takes other methods; `Allow` names them."),
     413: (TooLargeError.kind, TooLargeError.about),

@@ -124,7 +124,12 @@ class PredictRequest(Strict):
     listeners: list[ListenerIn] | None = Field(
         None, max_length=MAX_LISTENERS, description="Of mode segment."
     )
-    horizon: int = Field(48, ge=1, le=LONGEST_HORIZON, description="Slots ahead, of a forecast.")
+    horizon: int | None = Field(
+        None,
+        ge=1,
+        le=LONGEST_HORIZON,
+        description="Slots ahead, of a forecast; as far as the `model` looks, or 48.",
+    )
     levels: list[float] = Field(
         default_factory=lambda: [0.9],
         max_length=len(LEVELS),

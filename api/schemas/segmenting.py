@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from api.schemas.params import Strict, Text
 from ml.segmenting.features import Listening
@@ -34,6 +34,13 @@ class ListenerIn(Strict):
     )
     sources: Names = Field(default_factory=dict, description="Plays by source.")
     platforms: Names = Field(default_factory=dict, description="Plays by platform.")
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if max(self.skips, self.completes) > self.plays:
+            msg = "skips or completes are more than plays; each of them is a play"
+            raise ValueError(msg)
+        return self
 
     def habits(self) -> Listening:
         """As the segmenter takes them."""

@@ -18,6 +18,7 @@ from api.times import DETECT, format_time
 from ml import registry, specs
 from ml.forecast_training import seen
 from ml.forecasting import Forecast, Forecaster, create
+from ml.forecasting.forecaster import HORIZON
 from ml.life import verify_seal, verify_state
 from ml.prediction import Judged, continued, detect, segment
 from ml.protocol import Detector
@@ -67,6 +68,9 @@ class Predictor:
         try:
             if asked.mode == "segment":
                 return await _segment(asked, now)
+            if asked.listeners is not None:
+                msg = f"listeners are of mode segment; mode {asked.mode} takes a series, or points"
+                raise InvalidRequestError(msg)
             given = await self._input(tenant, asked, now)
             if asked.mode == "forecast":
                 return await self._forecast(tenant, asked, given)
@@ -97,7 +101,7 @@ class Predictor:
         try:
             if asked.model is None:
                 step = given.size or _spacing(given.points)
-                forecaster = create(step, horizon)
+                forecaster = create(step, horizon or HORIZON)
                 about = f"a new {forecaster.name}, which learned {len(points)} values"
                 found = await asyncio.to_thread(continued, forecaster, points, horizon, levels)
             else:

@@ -123,6 +123,10 @@ async def test_a_forecaster_is_trained_asked_and_goes_on_from_what_it_learned(cl
     detector = (await train(client))["model"]
     wrong = await client.post("/api/v1/ml/predict", json=asked | {"model": detector})
     assert (wrong.status_code, "needs a forecaster" in wrong.json()["detail"]) == (409, True)
+    whole = await predict(
+        client, series=FAMILY, mode="forecast", model=job["model"]
+    )  # fmt: skip
+    assert len(whole["forecast"]["slots"]) == 30  # as far as it looks ahead
     far = await client.post(
         "/api/v1/ml/predict", json=asked | {"model": job["model"], "horizon": 31}
     )
@@ -329,6 +333,9 @@ async def test_posted_points_are_all_learned_and_continued_from_the_newest(clien
         ({"points": [{"at": 1, "value": 1}] * 10_001}, 422),
         ({"points": [], "spec": {"name": "x"}}, 422),
         ({"series": FAMILY, "mode": "dream"}, 422),
+        ({"points": [{"at": "1969-12-31T23:59:59Z", "value": 1}]}, 422),
+        ({"series": FAMILY, "listeners": []}, 422),
+        ({"series": FAMILY, "mode": "forecast", "listeners": []}, 422),
     ],
 )
 async def test_predictions_that_cannot_be_made(client, ask, status):
@@ -341,6 +348,14 @@ async def test_not_a_number_is_no_value(client):
     headers = {"Content-Type": "application/json"}
     answer = await client.post("/api/v1/ml/predict", content=body, headers=headers)
     assert answer.status_code == 422
+
+
+async def test_a_number_of_too_many_digits_makes_a_body_unreadable(client):
+    body = f'{{"points": [{{"at": {"9" * 5_000}, "value": 1}}]}}'
+    headers = {"Content-Type": "application/json"}
+    answer = await client.post("/api/v1/ml/predict", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["type"]) == (400, "/problems/unreadable-body")
+    assert (await client.get(answer.json()["type"])).status_code == 200
 
 
 async def test_a_model_is_asked_of_a_series_that_it_learned(client):
