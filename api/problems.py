@@ -16,12 +16,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
@@ -175,6 +175,7 @@ class UnavailableError(ProblemError):
 
 
 _HTTP_KINDS = {
+    400: (UnreadableBodyError.kind, UnreadableBodyError.about),
     404: (UnknownResourceError.kind, "There is nothing under this address."),
     405: ("method-not-allowed", "The address takes other methods; `Allow` names them."),
     413: (TooLargeError.kind, TooLargeError.about),
@@ -205,7 +206,11 @@ def problem_response(
         **(extra or {}),
     }
     base = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return Response(orjson.dumps(document), status, base | dict(headers or {}), MEDIA_TYPE)
+    # What was sent is told again, half characters among it, which are no UTF-8.
+    content = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return Response(
+        content.encode("utf-8", "replace"), status, base | dict(headers or {}), MEDIA_TYPE
+    )
 
 
 def install(app: FastAPI) -> None:

@@ -13,6 +13,7 @@ from models.errors import ConfigurationError
 
 _Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 _LAST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the end of RFC 3339
+_DIGITS = len(str(_LAST_MS))
 _DATE = 11  # length of "2026-01-02T"
 
 
@@ -28,17 +29,21 @@ def parse_time(text: object) -> int:
     A ``+`` that a client left unescaped in a query arrives as a space, and is read as what it was.
 
     Raises:
-        ValueError: neither of the two.
+        ValueError: neither of the two, or not between 1970 and 9999: no answer could tell it.
     """
     raw = str(text).strip()
-    if raw.isascii() and raw.isdigit() and int(raw) <= _LAST_MS:
+    if _is_number(raw):
         return int(raw)
     try:
         at = msgspec.convert(raw[:_DATE] + raw[_DATE:].replace(" ", "+"), _Aware)
     except msgspec.ValidationError:
-        msg = f"{raw!r} is neither RFC 3339 with an offset nor epoch milliseconds"
+        msg = f"{raw[:80]!r} is neither RFC 3339 with an offset nor epoch milliseconds"
         raise ValueError(msg) from None
-    return round(at.timestamp() * 1000)
+    ms = round(at.timestamp() * 1000)
+    if not 0 <= ms <= _LAST_MS:
+        msg = f"{raw!r} is not between 1970 and 9999"
+        raise ValueError(msg)
+    return ms
 
 
 def parse_span(text: object) -> int:
@@ -48,12 +53,17 @@ def parse_span(text: object) -> int:
         ValueError: not a positive duration.
     """
     raw = str(text).strip()
-    if raw.isascii() and raw.isdigit() and 0 < int(raw) <= _LAST_MS:
+    if _is_number(raw) and int(raw) > 0:
         return int(raw)
     try:
         return parse_duration(raw)
     except ConfigurationError as exc:
         raise ValueError(str(exc)) from None
+
+
+def _is_number(raw: str) -> bool:
+    """Whether a text is a number of milliseconds that a time can have."""
+    return raw.isascii() and raw.isdigit() and len(raw) <= _DIGITS and int(raw) <= _LAST_MS
 
 
 _TIME_SCHEMA = {"type": "string", "format": "date-time", "examples": ["2026-01-02T03:04:05.678Z"]}

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cli import doctor, ml, replay, rules, simulate, tail, up
+from cli.pairs import WrongCommandError
 from models.errors import BackbeatError
 
 app = typer.Typer(
@@ -46,14 +47,14 @@ def docs(
 
 
 def main() -> None:
-    """Run the command line; a failure we know is one line and exit code 1."""
+    """Run the command line; a failure we know is one line, with exit code 2 where the command is wrong."""
     # What aiokafka has to say about a broker that is not there, the commands say themselves.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app(prog_name="backbeat")
     except BackbeatError as exc:
         print(f"backbeat: {exc}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(exc, WrongCommandError) else 1)
     except BrokenPipeError:  # `backbeat tail | head`
         with contextlib.suppress(OSError):
             sys.stdout.close()

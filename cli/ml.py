@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -12,9 +13,8 @@ import typer
 from rich.console import Console
 
 from cli import ml_tables as tables
-from cli.pairs import read_pairs
+from cli.pairs import WrongCommandError, read_pairs
 from cli.remote import RefusedError, Remote, connect
-from models.errors import ConfigurationError
 
 app = typer.Typer(
     name="ml", help="Models, trainings, predictions and labels.", no_args_is_help=True
@@ -165,14 +165,14 @@ def rollback(
     """Undo a promotion, or put what was learned of some series back to before an incident."""
     remote, note = connect(api, token), {"by": by, "reason": reason}
     if (model is None) == (before is None):
-        raise ConfigurationError("say either a model, or --before with --series, --name or --tag")
+        raise WrongCommandError("say either a model, or --before with --series, --name or --tag")
     if model is not None:
         found = remote.ask("POST", f"/ml/models/{_part(model)}/rollback", note)
         _show(found, tables.changed(found), as_json=as_json)
         return
     selector = None if series else {"name": name, "tags": read_pairs("--tag", tag or [])}
     if selector == {"name": "*", "tags": {}}:
-        raise ConfigurationError("say which series: --series, --name or --tag")
+        raise WrongCommandError("say which series: --series, --name or --tag")
     body = {"before": before, "series": series, "selector": selector, **note}
     found = remote.ask("POST", "/ml/rollbacks", body)
     _show(found, tables.rolled_back(found), as_json=as_json)
@@ -190,7 +190,7 @@ def jobs(
     """Show trainings, or one of them; with --cancel stop it."""
     remote = connect(api, token)
     if cancel and job is None:
-        raise ConfigurationError("--cancel needs the id of a job; see: backbeat ml jobs")
+        raise WrongCommandError("--cancel needs the id of a job; see: backbeat ml jobs")
     if job is None:
         found = remote.ask("GET", "/ml/jobs")
         _show(found, tables.jobs(found["items"]), as_json=as_json)
@@ -276,9 +276,10 @@ def _spec(texts: list[str] | None) -> dict[str, str | float]:
 
 def _number(text: str) -> str | float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return text
+    return number if isfinite(number) else text
 
 
 def _points(file: Path | None) -> list[dict[str, Any]] | None:
@@ -296,8 +297,8 @@ def _document(file: Path | None) -> Any:
         return orjson.loads(file.read_bytes())
     except (OSError, orjson.JSONDecodeError) as exc:
         msg = f"{file} cannot be read as JSON: {exc}"
-        raise ConfigurationError(msg) from exc
+        raise WrongCommandError(msg) from exc
 
 
 def _part(text: str) -> str:
-    return quote(text, safe="")
+    return quote(text, safe="", errors="surrogateescape")

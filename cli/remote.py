@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from cli.pairs import WrongCommandError
 from cli.run import load_settings
 from models.errors import BackbeatError
 
@@ -34,6 +35,7 @@ class Remote:
 
         Raises:
             RefusedError: the API does not answer, or answers with a problem.
+            WrongCommandError: what is asked cannot be written as JSON or as an address.
         """
         json = None if body is None else _given(body)
         try:
@@ -43,6 +45,9 @@ class Remote:
         except httpx.HTTPError as exc:
             msg = f"the API on {self._client.base_url} does not answer: {exc}; see: backbeat doctor"
             raise RefusedError(msg) from exc
+        except ValueError as exc:
+            msg = f"what was said cannot be sent: {exc}"
+            raise WrongCommandError(msg) from exc
         if answer.is_success:
             return answer.json() if answer.content else None
         raise RefusedError(_problem(answer))
@@ -52,18 +57,26 @@ def connect(url: str | None, token: str | None) -> Remote:
     """A client of the API that the settings, or a running demo, name.
 
     Without a ``token`` the first of BACKBEAT_API_TOKENS is used, if it is set here.
+
+    Raises:
+        WrongCommandError: the address or the token cannot be one.
     """
     settings, _ = load_settings()
     if token is None and settings.api_tokens is not None:
         token = first_token(settings.api_tokens.get_secret_value())
-    return Remote(
-        httpx.Client(
+    if token and not (token.isascii() and token.isprintable()):
+        raise WrongCommandError("a token is printable ASCII, and this one is not")
+    try:
+        client = httpx.Client(
             base_url=url or f"http://{settings.api_host}:{settings.api_port}",
             headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=PATIENCE,
             trust_env=False,
         )
-    )
+    except httpx.InvalidURL as exc:
+        msg = f"--api {url!r} is no address: {exc}"
+        raise WrongCommandError(msg) from exc
+    return Remote(client)
 
 
 def first_token(text: str) -> str | None:

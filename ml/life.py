@@ -33,6 +33,9 @@ _MOVES: dict[State, tuple[State, ...]] = {
     "active": ("retired",),
     "retired": ("shadow", "active"),
 }
+_BEEN: tuple[State, ...] = ("retired", "shadow")
+"""What a model that was active can be now."""
+
 _FAMILY = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 _canonical = msgspec.json.Encoder(order="sorted").encode
@@ -230,29 +233,31 @@ def _promote(
         key=lambda m: m.activated_at,
     )
     before = previous(models, model.family)
-    # Going back does not make the one left behind the next to go back to.
+    # Going back does not make the one left behind the next to go back to, nor one further on.
     going_back = before is not None and before.id == model.id
     successor = model.replaced if going_back or not replaced else replaced[-1].id
     return [
-        *(replace(m, state="retired", **changed) for m in replaced),
-        replace(model, state="active", activated_at=now, replaced=successor, **changed),
+        *(replace(m, state="retired", undone=going_back, **changed) for m in replaced),
+        replace(
+            model, state="active", activated_at=now, replaced=successor, undone=False, **changed
+        ),
     ]
 
 
 def previous(models: Mapping[str, Model], family: str) -> Model | None:
     """What a roll-back of a family's last promotion activates again, or None.
 
-    The model that the active one replaced; where none is active, the one that was last.
+    The model that the active one replaced; where none is active, the one that was last. Never one
+    that a roll-back left: so roll-backs come to an end, whatever has been promoted again between.
     """
     own = [m for m in models.values() if m.family == family]
+    been = [m for m in own if m.state in _BEEN and m.activated_at and not m.undone]
     active = max(
         (m for m in own if m.state == "active"), key=lambda m: m.activated_at, default=None
     )
     if active is not None:
-        before = models.get(active.replaced)
-        return before if before is not None and before.state == "retired" else None
-    been = [m for m in own if m.state == "retired" and m.activated_at]
-    return max(been, key=lambda m: (m.changed_at, m.version), default=None)
+        return next((m for m in been if m.id == active.replaced), None)
+    return max(been, key=lambda m: (m.activated_at, m.version), default=None)
 
 
 def roll_back(

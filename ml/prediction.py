@@ -59,12 +59,12 @@ def detect(
 def continued(
     forecaster: Forecaster,
     points: Sequence[tuple[int, float | None]],
-    horizon: int,
+    horizon: int | None,
     levels: tuple[float, ...],
 ) -> Forecast:
     """What follows points (epoch ms, value), oldest first, after what the forecaster has learned before.
 
-    It passes over what it knows; of several points in a slot the first counts, and a gap (None) is
+    ``horizon`` None: as far as it looks. It passes over what it knows; of several points in a slot the first counts, and a gap (None) is
     left to it.
 
     Raises:

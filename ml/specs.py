@@ -32,6 +32,8 @@ KEYS = ("name", "direction", "minimum", "features", "threshold", "drift", "retra
 RETRAIN = "shadow"
 FORECASTER_KEYS = ("within",)
 WITHIN = "1d"
+LARGEST = 1e15
+"""What a number may be at most: up to there every reader of the topic keeps it exactly."""
 
 
 def check(spec: Spec) -> None:
@@ -106,7 +108,7 @@ def drift_of(spec: Spec) -> DriftWatch | None:
 
 def _number(spec: Spec, key: str, otherwise: float) -> float:
     value = spec.get(key, otherwise)
-    if isinstance(value, str | bool) or not value >= 0:
-        msg = f"{key} is {value!r}; it must be a number of at least 0"
+    if isinstance(value, str | bool) or not 0 <= value <= LARGEST:
+        msg = f"{key} is {value!r}; it must be a number from 0 to {LARGEST:g}"
         raise ConfigurationError(msg)
     return float(value)

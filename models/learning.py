@@ -37,7 +37,8 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True, tag="model"):
     ``sha256`` is over ``tenant``, ``id``, ``kind``, ``selector``, ``spec``, ``features``, ``data_*`` and
     the states of its series, in canonical form: what was trained cannot be exchanged unseen.
     ``states`` is how many states belong to it. ``activated_at`` is when it last became active (0:
-    never), ``replaced`` the model that its promotion retired. :mod:`ml.life` makes and changes these.
+    never), ``replaced`` the model that its promotion retired, ``undone`` that a roll-back left it and
+    nobody has promoted it since. :mod:`ml.life` makes and changes these.
     """
 
     tenant: str
@@ -62,6 +63,7 @@ class Model(msgspec.Struct, frozen=True, omit_defaults=True, tag="model"):
     states: int = 0
     activated_at: int = 0
     replaced: str = ""
+    undone: bool = False
 
 
 class ModelState(msgspec.Struct, frozen=True, omit_defaults=True, tag="state"):

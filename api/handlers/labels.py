@@ -24,8 +24,9 @@ async def list_labels(
     context: Context, who: Who, params: Annotated[schemas.LabelParams, Query()]
 ) -> schemas.LabelPage:
     """Labels, the newest stretch first."""
-    found = context.labels.page(who.tenant, params)
-    return schemas.LabelPage(items=[schemas.Label.model_validate(label) for label in found])
+    found, cursor = context.labels.page(who.tenant, params)
+    items = [schemas.Label.model_validate(label) for label in found]
+    return schemas.LabelPage(items=items, next=cursor)
 
 
 @router.get("/report", summary="Precision and recall")

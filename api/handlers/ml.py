@@ -9,17 +9,19 @@ from fastapi import APIRouter, Query, Response
 from api.context import Context, Who
 from api.problems import InvalidRequestError
 from api.schemas import ml as schemas
+from api.schemas.params import ModelParams, NoParams
 from api.services.history import MAX_MATCHING, exactly
 from api.services.models import Actor
-from api.services.series import own_key
+from api.services.series import own_key, span
 from api.services.training import Order
 from ml.comparison import compare
-from models.learning import Kind, State
 
 router = APIRouter(prefix="/api/v1/ml", tags=["models"])
 
 _MODELS = "/api/v1/ml/models"
 _JOBS = "/api/v1/ml/jobs"
+
+Nothing = Annotated[NoParams, Query()]
 
 
 def _actor(context: Context, who: Who, by: str, reason: str = "") -> Actor:
@@ -32,13 +34,14 @@ async def train_model(
 ) -> schemas.JobAccepted:
     """Learn from stored windows, as a job; it makes a candidate, the next version of its family."""
     actor = _actor(context, who, asked.by, asked.reason)
+    since, until = span(asked.since or 0, asked.until, actor.now, 0)
     order = Order(
         family=asked.family,
         kind=asked.kind,
         spec=asked.spec,
         selector=asked.selector.record(),
-        since=asked.since or 0,
-        until=actor.now if asked.until is None else asked.until,
+        since=since,
+        until=until,
         parent=asked.parent,
         labels=context.labels.all(who.tenant),
     )
@@ -59,18 +62,14 @@ async def predict(context: Context, who: Who, asked: schemas.PredictRequest) -> 
 
 @router.get("/models", summary="List models")
 async def list_models(
-    context: Context,
-    who: Who,
-    family: Annotated[str | None, Query()] = None,
-    state: Annotated[State | None, Query()] = None,
-    kind: Annotated[Kind | None, Query()] = None,
+    context: Context, who: Who, params: Annotated[ModelParams, Query()]
 ) -> schemas.ModelPage:
     """Models by family, the newest version first."""
     found = [
         model
         for model in context.models.models(who.tenant).values()
-        if family in {None, model.family} and state in {None, model.state}
-        and kind in {None, model.kind}
+        if params.family in {None, model.family} and params.state in {None, model.state}
+        and params.kind in {None, model.kind}
     ]  # fmt: skip
     found.sort(key=lambda m: (m.family, -m.version))
     return schemas.ModelPage(items=[schemas.Model.model_validate(m) for m in found])
@@ -154,14 +153,14 @@ async def roll_back(
 
 
 @router.get("/rollbacks", summary="List roll-backs")
-async def list_rollbacks(context: Context, who: Who) -> schemas.RollbackPage:
+async def list_rollbacks(context: Context, who: Who, _params: Nothing) -> schemas.RollbackPage:
     """Roll-backs that were asked for, the newest first."""
     found = context.models.rollbacks(who.tenant)
     return schemas.RollbackPage(items=[schemas.Rollback.model_validate(r) for r in found])
 
 
 @router.get("/jobs", summary="List trainings")
-async def list_jobs(context: Context, who: Who) -> schemas.JobPage:
+async def list_jobs(context: Context, who: Who, _params: Nothing) -> schemas.JobPage:
     """Trainings of this process, the newest first."""
     found = context.trainer.jobs(who.tenant)
     return schemas.JobPage(items=[schemas.Job.model_validate(job) for job in found])

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.schemas.params import Strict
+from api.schemas.params import SeriesText, Strict, Text
 from api.times import TimeParam, Timestamp
 from ml.labels import Quality as QualityRecord
 
@@ -19,12 +19,12 @@ class LabelIn(Strict):
     verdict: Verdict = Field(
         description="`true`: something was wrong; `false`: nothing was; `expected`: a known cause."
     )
-    alert: str = Field("", description="An alert's id; what is missing below is taken from it.")
-    series: str | None = Field(None, description="A series key; needed without an alert.")
+    alert: Text = Field("", description="An alert's id; what is missing below is taken from it.")
+    series: SeriesText | None = Field(None, description="A series key; needed without an alert.")
     since: TimeParam | None = None
     until: TimeParam | None = None
-    rule: str = Field("", max_length=256)
-    detector: str = Field("", max_length=256)
+    rule: Text = ""
+    detector: Text = ""
     author: str = Field("", max_length=200, description="Who says so; the tenant by default.")
     reason: str = Field("", max_length=2_000)
 
@@ -59,19 +59,28 @@ class Label(BaseModel):
 
 
 class LabelPage(BaseModel):
-    """Labels, the newest stretch first."""
+    """Labels, the newest stretch first. Send `next` as `cursor` to go on; null is the end."""
 
     items: list[Label]
+    next: str | None
 
 
 class LabelParams(Strict):
     """Which labels."""
 
-    series: str | None = Field(None, description="A series key.")
+    series: SeriesText | None = Field(None, description="A series key.")
     verdict: Verdict | None = None
     since: TimeParam | None = Field(None, description="Ends after this time.")
     until: TimeParam | None = Field(None, description="Begins before this time.")
     limit: int = Field(500, ge=1, le=5_000)
+    cursor: str | None = Field(None, description="The `next` of the page before.")
+
+    @model_validator(mode="after")
+    def _is_a_time(self) -> Self:
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            msg = "`since` is not before `until`; nothing could lie between them"
+            raise ValueError(msg)
+        return self
 
 
 class ReportParams(Strict):

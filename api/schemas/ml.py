@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from api.schemas.params import Strict
+from api.schemas.params import SeriesText, Strict, Text
 from api.schemas.segmenting import ListenerIn, Segmented
 from api.times import SizeParam, TimeParam, Timestamp
 from ml.comparison import Comparison
 from ml.forecasting.bands import LEVELS
 from ml.forecasting.forecaster import LONGEST_HORIZON
 from models import learning
+from models.decoding import MAX_TAGS
 from models.learning import Kind, State
 from models.records import LIVE
 
@@ -23,6 +24,10 @@ MAX_LISTENERS = 2_000
 """Posted listeners of one prediction."""
 
 Spec = dict[str, str | FiniteFloat | int | bool]
+Said = Annotated[str, Field(max_length=1_024)]
+"""A part of a specification, or a glob."""
+
+SpecIn = Annotated[dict[Text, Said | FiniteFloat | int | bool], Field(max_length=16)]
 _BY = Field("", max_length=200, description="Who asks for it; the tenant by default.")
 _REASON = Field("", max_length=2_000, description="Why; kept with the record.")
 
@@ -31,8 +36,10 @@ class SelectorBody(Strict):
     """Which series: every given part must match; globs are allowed."""
 
     name: str = Field("*", max_length=256, description="A measure of plays, or a metric's name.")
-    tags: dict[str, str] = Field(default_factory=dict, description="Tag to glob.")
-    stream: str = LIVE
+    tags: dict[Text, Said] = Field(
+        default_factory=dict, max_length=MAX_TAGS, description="Tag to glob."
+    )
+    stream: Text = LIVE
 
     def record(self) -> learning.Selector:
         """The selector as it is kept."""
@@ -42,9 +49,9 @@ class SelectorBody(Strict):
 class TrainRequest(Strict):
     """Train a new version of a family over stored windows."""
 
-    family: str = Field(description="Name of the model; `errors-in-fr` becomes `errors-in-fr.1`.")
+    family: Text = Field(description="Name of the model; `errors-in-fr` becomes `errors-in-fr.1`.")
     kind: Kind = "detector"
-    spec: Spec = Field(
+    spec: SpecIn = Field(
         default_factory=dict,
         description="What the model is made of: `name`, `direction`, `minimum`, `threshold`, ...",
         examples=[{"name": "novelty", "direction": "up"}],
@@ -52,7 +59,7 @@ class TrainRequest(Strict):
     selector: SelectorBody
     since: TimeParam | None = Field(None, alias="from", description="Oldest window there is.")
     until: TimeParam | None = Field(None, alias="to", description="Now.")
-    parent: str = Field("", description="Id of the model that this one follows.")
+    parent: Text = Field("", description="Id of the model that this one follows.")
     by: str = _BY
     reason: str = _REASON
 
@@ -74,7 +81,7 @@ class RollbackRequest(Change):
     """Put what the models of some series have learned back to before a moment."""
 
     before: TimeParam = Field(description="A time before the incident.")
-    series: str | None = Field(
+    series: SeriesText | None = Field(
         None, description="A series key; series with further tags are taken in as well."
     )
     selector: SelectorBody | None = None
@@ -98,13 +105,13 @@ class PredictRequest(Strict):
     """Judge a stored series, or points that are sent along; nothing of it is kept."""
 
     mode: Literal["detect", "forecast", "segment"] = "detect"
-    model: str | None = Field(None, description="A model's id; otherwise one is made of `spec`.")
-    spec: Spec = Field(
+    model: Text | None = Field(None, description="A model's id; otherwise one is made of `spec`.")
+    spec: SpecIn = Field(
         default_factory=dict,
         description="What the model is made of: `name`, `direction`, `minimum`, `threshold`, ...",
         examples=[{"name": "novelty", "direction": "up"}],
     )
-    series: str | None = Field(
+    series: SeriesText | None = Field(
         None, description="A series key; with `points`, whose state of the model is used."
     )
     since: TimeParam | None = Field(None, alias="from", description="A day before `to`.")
@@ -112,12 +119,17 @@ class PredictRequest(Strict):
     size: SizeParam = Field(
         "detect", description="Window size; `detect`: the windows that detectors judge."
     )
-    stream: str = LIVE
+    stream: Text = LIVE
     points: list[PointIn] | None = Field(None, max_length=MAX_POINTS, description="Oldest first.")
     listeners: list[ListenerIn] | None = Field(
         None, max_length=MAX_LISTENERS, description="Of mode segment."
     )
-    horizon: int = Field(48, ge=1, le=LONGEST_HORIZON, description="Slots ahead, of a forecast.")
+    horizon: int | None = Field(
+        None,
+        ge=1,
+        le=LONGEST_HORIZON,
+        description="Slots ahead, of a forecast; as far as the `model` looks, or 48.",
+    )
     levels: list[float] = Field(
         default_factory=lambda: [0.9],
         max_length=len(LEVELS),

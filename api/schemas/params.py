@@ -5,20 +5,40 @@ A name that is not known is refused, not ignored: a misspelt filter would otherw
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.times import SizeParam, SpanParam, TimeParam
+from models.events import MAX_TEXT
+from models.learning import Kind, State
 from models.records import LIVE
 
 _TAG = "tag."
+
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
+"""A name or an id. A bound also keeps half characters (lone surrogates) out, which JSON can spell."""
+
+SeriesText = Annotated[str, Field(max_length=32_768)]
+"""A series key: twice as long as events' longest texts are where every character is escaped."""
 
 
 class Strict(BaseModel):
     """Parameters of which no others are taken."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class NoParams(Strict):
+    """None at all: the list is always whole."""
+
+
+class ModelParams(Strict):
+    """Which models."""
+
+    family: Text | None = None
+    state: State | None = None
+    kind: Kind | None = None
 
 
 class Tagged(BaseModel):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from api.schemas.params import Strict
+from api.schemas.params import Strict, Text
 from ml.segmenting.features import Listening
 
 Count = Annotated[int, Field(ge=0, le=10**9)]
-Names = Annotated[dict[str, Count], Field(max_length=64)]
+Names = Annotated[dict[Text, Count], Field(max_length=64)]
 _HOURS, _GAPS = 24, 64
 
 
@@ -34,6 +34,13 @@ class ListenerIn(Strict):
     )
     sources: Names = Field(default_factory=dict, description="Plays by source.")
     platforms: Names = Field(default_factory=dict, description="Plays by platform.")
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if max(self.skips, self.completes) > self.plays:
+            msg = "skips or completes are more than plays; each of them is a play"
+            raise ValueError(msg)
+        return self
 
     def habits(self) -> Listening:
         """As the segmenter takes them."""

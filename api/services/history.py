@@ -39,8 +39,8 @@ class HistoryReader:
                 break
         return found[:most]
 
-    async def one(self, tenant: str, key: str, stream: str) -> SeriesInfo | None:
-        """The series of exactly this key and stream, if it has been seen."""
+    async def one(self, tenant: str, key: str, stream: str | None) -> SeriesInfo | None:
+        """The series of exactly this key and stream (None: of any), if it has been seen."""
         cursor: str | None = None
         while True:
             page, cursor = await self._queries.series(tenant, key, {}, _PAGE, cursor, stream)

@@ -25,7 +25,8 @@ from models.learning import Label, Model
 from models.records import LIVE, Alert, to_json
 from models.series import parse_key
 from storage.compacted import MemoryTable
-from storage.protocols import AlertFilter, Queries
+from storage.cursors import decode_cursor, encode_cursor
+from storage.protocols import AlertFilter, Queries, SeriesInfo
 
 MONTH_MS = 30 * 86_400_000
 MAX_ALERTS = 5_000
@@ -62,8 +63,9 @@ class LabelKeeper:
             raise UnavailableError(msg)
         return [label for label in self._table.values() if label.tenant == tenant]
 
-    def page(self, tenant: str, params: LabelParams) -> list[Label]:
-        """Labels that fit, the newest stretch first."""
+    def page(self, tenant: str, params: LabelParams) -> tuple[list[Label], str | None]:
+        """Labels that fit, the newest stretch first, and where the next page begins."""
+        after = decode_cursor(params.cursor, tuple[int, str]) if params.cursor else None
         found = [
             label
             for label in self.all(tenant)
@@ -71,20 +73,27 @@ class LabelKeeper:
             and params.verdict in {None, label.verdict}
             and (params.since is None or label.until > params.since)
             and (params.until is None or label.since < params.until)
+            and (after is None or _place(label) > after)
         ]
-        return sorted(found, key=lambda la: (-la.since, la.id))[: params.limit]
+        page = sorted(found, key=_place)[: params.limit]
+        return page, encode_cursor(_place(page[-1])) if len(found) > len(page) else None
 
     async def add(self, tenant: str, given: LabelIn, now: int) -> Label:
         """Publish a label; one of the same stretch and alert takes the place of the former.
 
         Raises:
-            ProblemError: the alert or series is not there (404), or the times cannot be used (422).
+            ProblemError: the alert or series is not there (404); or series and times are not those
+                of the alert, or the times lie ahead, which only what is expected can (422).
         """
         self.all(tenant)
         alert = await self._alert(tenant, given.alert) if given.alert else None
-        series = given.series or (alert.series if alert else "")
+        if alert is not None and given.series not in {None, alert.series}:
+            msg = f"alert {alert.id!r} is of series {alert.series!r}; leave series out"
+            raise InvalidRequestError(msg)
+        series = alert.series if alert is not None else given.series or ""
         own_key(tenant, series)
         since, until = _stretch(given, alert, now)
+        info = await self._seen(tenant, series, alert)
         identity = f"{series}\n{since}\n{until}\n{given.alert}" if alert is None else given.alert
         label = Label(
             tenant=tenant,
@@ -99,7 +108,7 @@ class LabelKeeper:
             alert=given.alert,
             rule=given.rule or (alert.rule if alert else ""),
             detector=given.detector or (self._detector(alert) if alert else ""),
-            peak=await self._peak(tenant, series, alert.stream if alert else LIVE, since, until),
+            peak=None if info is None else await self._peak(info, since, until),
         )
         await self._publish(label.tenant, label.id, label)
         return label
@@ -117,7 +126,7 @@ class LabelKeeper:
 
     async def report(self, tenant: str, params: ReportParams, now: int) -> LabelReport:
         """Alerts of a time against the labels that touch it; retracted ones claim nothing."""
-        since, until = span(params.since, params.until, now, MONTH_MS)
+        since, until = span(params.since, params.until, now, MONTH_MS, ("since", "until"))
         alerts, truncated = await self._alerts(tenant, since, until)
         labels = [la for la in self.all(tenant) if la.since < until and since < la.until]
         claims = [self._claim(alert, now) for alert in alerts if alert.state != "retracted"]
@@ -151,13 +160,18 @@ class LabelKeeper:
                 return found, False
         return found, True
 
-    async def _peak(
-        self, tenant: str, series: str, stream: str, since: int, until: int
-    ) -> float | None:
+    async def _seen(self, tenant: str, series: str, alert: Alert | None) -> SeriesInfo | None:
+        """The series, of the alert's stream, which may be gone; else the live one before a replay's."""
+        if alert is not None:
+            return await self._history.one(tenant, series, alert.stream)
+        for stream in (LIVE, None):
+            if info := await self._history.one(tenant, series, stream):
+                return info
+        msg = f"there is no series {series!r}"
+        raise UnknownResourceError(msg)
+
+    async def _peak(self, info: SeriesInfo, since: int, until: int) -> float | None:
         """The highest score of windows that touch the stretch."""
-        info = await self._history.one(tenant, series, stream)
-        if info is None:
-            return None
         size = self._history.size_of(info)
         found = await self._history.windows(info, size, since - size + 1, until, MAX_WINDOWS)
         return max((w.score for w in found if w.score is not None), default=None)
@@ -199,6 +213,11 @@ class LabelKeeper:
             await self._table.until(lambda known: known.get(key) == label, READ_BACK_S)
 
 
+def _place(label: Label) -> tuple[int, str]:
+    """Where a label stands in the list."""
+    return -label.since, label.id
+
+
 def _end(alert: Alert, now: int) -> int:
     """When an alert's stretch ends: now, while it is firing."""
     end = alert.resolved_at if alert.resolved_at is not None else max(now, alert.updated_at)
@@ -212,5 +231,12 @@ def _stretch(given: LabelIn, alert: Alert | None, now: int) -> tuple[int, int]:
         until = _end(alert, now) if until is None else until
     if since is None or until is None or since >= until:
         msg = "since is not before until; nothing lies between them"
+        raise InvalidRequestError(msg)
+    end = now if alert is None else _end(alert, now)
+    if alert is not None and not (since < end and alert.started_at < until):
+        msg = f"the stretch does not meet alert {alert.id!r}; leave since and until out"
+        raise InvalidRequestError(msg)
+    if until > max(now, end) and given.verdict != "expected":
+        msg = "until lies ahead; only what is expected can be said beforehand"
         raise InvalidRequestError(msg)
     return since, until

@@ -100,6 +100,13 @@ class ModelKeeper:
             return str(exc)
         return "intact"
 
+    def _check_served(self, moved: Sequence[Model]) -> None:
+        """Workers refuse what is not as it was sealed: it is not put in the place of what serves."""
+        for model in moved:
+            seal = self.check_seal(model) if model.state in {"shadow", "active"} else "intact"
+            if seal != "intact":
+                raise ConflictError(seal)
+
     def check_new(self, actor: Actor, family: str, kind: Kind, parent: str) -> None:
         """Whether a new version could be made now; raises :class:`ConfigurationError`."""
         life.new_version(
@@ -132,7 +139,7 @@ class ModelKeeper:
         """Give a model another state; the records that were published.
 
         Raises:
-            ProblemError: no such model (404), or its state does not allow it (409).
+            ProblemError: no such model (404), or its state or its broken seal does not allow it (409).
         """
         self.model(actor.tenant, model_id)
         async with self._turn:
@@ -143,6 +150,7 @@ class ModelKeeper:
                 )
             except ConfigurationError as exc:
                 raise ConflictError(str(exc)) from exc
+            self._check_served(moved)
             await self._publish(moved, life.changes(known, moved))
         return moved
 
@@ -150,17 +158,24 @@ class ModelKeeper:
         """Undo the last promotion of a model's family; the records that were published.
 
         Raises:
-            ProblemError: no such model (404), or nothing to go back to (409).
+            ProblemError: no such model (404), another of its family is active by now, or there is
+                nothing to go back to that is as it was sealed (409).
         """
         family = self.model(actor.tenant, model_id).family
         async with self._turn:
             known = self.models(actor.tenant)
+            # Whoever asks twice has seen one promotion, and does not mean the one before it.
+            active = [m.id for m in known.values() if m.family == family and m.state == "active"]
+            if active and model_id not in active:
+                msg = f"{model_id} is {known[model_id].state}; {active[0]} is active"
+                raise ConflictError(msg)
             try:
                 moved = life.roll_back(
                     known, family, by=actor.by, now=actor.now, reason=actor.reason
                 )
             except ConfigurationError as exc:
                 raise ConflictError(str(exc)) from exc
+            self._check_served(moved)
             await self._publish(moved, life.changes(known, moved))
         return moved
 
@@ -192,7 +207,8 @@ class ModelKeeper:
             ConflictError: another process has written one of these records since.
         """
         table = self._known()
-        wanted = {key_of(r).decode(): r for r in records if not isinstance(r, ModelState)}
+        keyed = {key_of(r).decode(): r for r in records}
+        wanted = {key: r for key, r in keyed.items() if not isinstance(r, ModelState)}
         before = {key: table.get(key) for key in wanted}
         messages = [Message(key_of(r), to_json(r)) for r in records]
         states = sum(isinstance(r, ModelState) for r in records)
@@ -215,7 +231,7 @@ class ModelKeeper:
                 "now": change.now, "by": change.by, "reason": change.reason},
             )  # fmt: skip
         read_back = await table.until(
-            lambda known: all(known.get(key) == record for key, record in wanted.items()),
+            lambda known: all(known.get(key) == record for key, record in keyed.items()),
             READ_BACK_S,
         )
         others = [

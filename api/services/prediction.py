@@ -18,7 +18,8 @@ from api.times import DETECT, format_time
 from ml import registry, specs
 from ml.forecast_training import seen
 from ml.forecasting import Forecast, Forecaster, create
-from ml.life import verify_state
+from ml.forecasting.forecaster import HORIZON
+from ml.life import verify_seal, verify_state
 from ml.prediction import Judged, continued, detect, segment
 from ml.protocol import Detector
 from ml.segmenting.segmenter import Segmenter
@@ -67,6 +68,9 @@ class Predictor:
         try:
             if asked.mode == "segment":
                 return await _segment(asked, now)
+            if asked.listeners is not None:
+                msg = f"listeners are of mode segment; mode {asked.mode} takes a series, or points"
+                raise InvalidRequestError(msg)
             given = await self._input(tenant, asked, now)
             if asked.mode == "forecast":
                 return await self._forecast(tenant, asked, given)
@@ -97,7 +101,7 @@ class Predictor:
         try:
             if asked.model is None:
                 step = given.size or _spacing(given.points)
-                forecaster = create(step, horizon)
+                forecaster = create(step, horizon or HORIZON)
                 about = f"a new {forecaster.name}, which learned {len(points)} values"
                 found = await asyncio.to_thread(continued, forecaster, points, horizon, levels)
             else:
@@ -180,25 +184,24 @@ class Predictor:
         if model.kind != kind:
             msg = f"model {model.id} is a {model.kind}; mode {asked.mode} needs a {kind}"
             raise ConflictError(msg)
-        state = self._state(tenant, asked, size)
+        states = self._keeper.states(tenant, model.id)
+        state = _state(states, asked, size)
         try:
+            verify_seal(model, states)
             verify_state(state)
         except StateError as exc:
             raise ConflictError(str(exc)) from exc
         return state
 
-    def _state(self, tenant: str, asked: PredictRequest, size: int | None) -> ModelState:
-        """What the model has learned of the series; where none is named, of its only one."""
-        states = [
-            s
-            for s in self._keeper.states(tenant, asked.model or "")
-            if asked.series in {None, s.series} and size in {None, s.size}
-        ]
-        if len(states) != 1:
-            of = asked.series or "no series that was named"
-            msg = f"model {asked.model} has {len(states)} states for {of}; name one that it learned"
-            raise ConflictError(msg)
-        return states[0]
+
+def _state(states: list[ModelState], asked: PredictRequest, size: int | None) -> ModelState:
+    """What the model has learned of the series; where none is named, of its only one."""
+    found = [s for s in states if asked.series in {None, s.series} and size in {None, s.size}]
+    if len(found) != 1:
+        of = asked.series or "no series that was named"
+        msg = f"model {asked.model} has {len(found)} states for {of}; name one that it learned"
+        raise ConflictError(msg)
+    return found[0]
 
 
 async def _segment(asked: PredictRequest, now: int) -> Prediction:

@@ -113,8 +113,14 @@ def own_key(tenant: str, key: str) -> SeriesKey:
     return parts
 
 
-def span(since: int | None, until: int | None, now: int, length: int) -> tuple[int, int]:
-    """The asked-for span of time; what is missing is filled in.
+def span(
+    since: int | None,
+    until: int | None,
+    now: int,
+    length: int,
+    names: tuple[str, str] = ("from", "to"),
+) -> tuple[int, int]:
+    """The asked-for span of time; what is missing is filled in. ``names`` are the parameters'.
 
     Raises:
         InvalidRequestError: it ends before it begins.
@@ -122,6 +128,6 @@ def span(since: int | None, until: int | None, now: int, length: int) -> tuple[i
     end = now if until is None else until
     start = end - length if since is None else since
     if start >= end:
-        msg = "`from` is not before `to`; nothing could lie between them"
+        msg = f"`{names[0]}` is not before `{names[1]}`; nothing could lie between them"
         raise InvalidRequestError(msg)
     return start, end

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from models.learning import Model, Selector, decode_label, key_of
 from models.records import Value, Window, to_json
 from storage.protocols import Rows
 from tests.api.conftest import make_world
-from tests.api.seed import MINUTE, NOW, PANE, alert
+from tests.api.seed import MINUTE, NOW, PANE, alert, metric_window
 
 LABELS = "/api/v1/labels"
 PLAYS = "demo|plays{}"
@@ -70,7 +71,7 @@ async def test_saying_it_again_replaces_it(client):
 async def test_a_label_can_be_forgotten(world, client):
     given = await add(client, alert="inc-demo-030", verdict="true")
     assert (await client.delete(f"{LABELS}/{given['id']}")).status_code == 204
-    assert (await client.get(LABELS)).json() == {"items": []}
+    assert (await client.get(LABELS)).json()["items"] == []
     assert published(world)[-1] == (f"demo:{given['id']}", None)
     assert (await client.delete(f"{LABELS}/{given['id']}")).status_code == 404
 
@@ -88,12 +89,49 @@ async def test_a_label_can_be_forgotten(world, client):
         ({"verdict": "true", "series": "other|plays{}", "since": 1, "until": 2}, 404),
         ({"verdict": "true", "series": "no key", "since": 1, "until": 2}, 404),
         ({"verdict": "true", "alert": "inc-demo-005", "typo": 1}, 422),
+        ({"verdict": "true", "series": "demo|nothing{}", "since": 1, "until": 2}, 404),
+        ({"verdict": "true", "series": PLAYS, "since": "1969-01-01T00:00:00Z", "until": 2}, 422),
+        ({"verdict": "false", "series": PLAYS, "since": NOW + 1, "until": NOW + 2}, 422),
+        ({"verdict": "true", "series": PLAYS, "since": NOW - 1, "until": NOW + 1}, 422),
+        ({"verdict": "false", "alert": "inc-demo-030", "until": NOW + 1}, 422),
+        ({"verdict": "true", "alert": "inc-demo-005", "series": PLAYS}, 422),
+        ({"verdict": "true", "alert": "inc-demo-005", "series": "other|plays{}"}, 422),
+        ({"verdict": "true", "alert": "inc-demo-030", "since": NOW - 20 * MINUTE}, 422),
+        ({"verdict": "true", "alert": "inc-demo-030", "until": NOW - 30 * MINUTE}, 422),
+        ({"verdict": "expected", "alert": "inc-demo-030", "since": 1, "until": 2}, 422),
     ],
 )
 async def test_labels_that_cannot_be_kept(world, client, label, status):
     answer = await client.post(LABELS, json=label)
     assert answer.status_code == status, answer.text
     assert published(world) == []
+
+
+async def test_a_label_of_an_alert_may_say_its_stretch_better(client):
+    sample = alert(30)
+    stretch = {"since": sample.started_at - MINUTE, "until": sample.started_at + MINUTE}
+    given = await add(client, alert=sample.id, verdict="true", series=sample.series, **stretch)
+    assert given["since"] < "2026-01-02T02:34:05" < given["until"]
+
+
+async def test_what_is_planned_can_be_said_beforehand(world, client):
+    """Alerts of the maintenance are then expected."""
+    ahead = {"series": PLAYS, "since": NOW + MINUTE, "until": NOW + 60 * MINUTE}
+    await add(client, verdict="expected", **ahead)
+    later = alert(-5, series=PLAYS, tags={}, measure="plays")
+    await world.store.write(Rows(alerts=[later]))
+    until = NOW + 90 * MINUTE
+    report = (await client.get(f"{LABELS}/report?since={NOW}&until={until}")).json()
+    assert (report["total"]["alerts"], report["total"]["expected"]) == (1, 1)
+
+
+async def test_a_series_that_only_a_replay_has_can_be_labelled(world, client):
+    window = metric_window("demo", NOW // MINUTE * MINUTE - 5 * MINUTE)
+    window = replace(window, group="demo|metric:heat{}", stream="last-year")
+    await world.store.write(Rows(windows=[window]))
+    stretch = {"since": window.start, "until": window.end}
+    given = await add(client, series="demo|heat{}", verdict="false", **stretch)
+    assert given["peak"] == 0.4
 
 
 async def test_labels_are_listed_by_what_is_asked_for(client):
@@ -110,6 +148,28 @@ async def test_labels_are_listed_by_what_is_asked_for(client):
     assert await verdicts("since=500&until=2000") == ["false"]
     assert await verdicts("limit=1") == ["false"]
     assert (await client.get(f"{LABELS}?verdict=maybe")).status_code == 422
+
+
+async def test_labels_are_listed_a_page_at_a_time(client):
+    for n in range(5):
+        await add(client, series=PLAYS, since=n // 2, until=10, verdict="true", detector=str(n))
+        await add(client, series=PLAYS, since=n, until=20, verdict="false")
+    whole = (await client.get(LABELS)).json()
+    assert (len(whole["items"]), whole["next"]) == (8, None)
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = (await client.get(f"{LABELS}?limit=3{cursor and f'&cursor={cursor}'}")).json()
+        seen, cursor = seen + page["items"], page["next"]
+    assert seen == whole["items"]
+    assert (await client.get(f"{LABELS}?cursor=other")).status_code == 422
+
+
+@pytest.mark.parametrize("path", [LABELS, f"{LABELS}/report"])
+async def test_a_time_that_ends_before_it_begins_holds_no_labels(client, path):
+    answer = await client.get(f"{path}?since=9&until=5")
+    assert answer.status_code == 422
+    assert "`since` is not before `until`" in answer.json()["detail"]
+    assert (await client.get(f"{path}?since=9&until=9")).status_code == 422
 
 
 async def test_rules_and_detectors_are_held_against_labels(world, client, golden):
@@ -164,7 +224,7 @@ async def test_labels_are_their_tenants(guarded):
         world.client("token-of-demo-tenant") as mine, world.client("token-of-other-tenant") as theirs
     ):  # fmt: skip
         given = await add(mine, alert="inc-demo-005", verdict="true")
-        assert (await theirs.get(LABELS)).json() == {"items": []}
+        assert (await theirs.get(LABELS)).json()["items"] == []
         assert (await theirs.delete(f"{LABELS}/{given['id']}")).status_code == 404
         stolen = {"alert": "inc-demo-005", "verdict": "false"}
         assert (await theirs.post(LABELS, json=stolen)).status_code == 404

@@ -133,6 +133,15 @@ async def test_versions_count_on_and_can_name_a_parent(client):
     assert (await client.get("/api/v1/ml/models?state=active")).json()["items"] == []
 
 
+@pytest.mark.parametrize("path", ["ml/models", "ml/jobs", "ml/rollbacks", "segments", "labels"])
+async def test_a_list_is_asked_for_by_what_it_knows_only(client, path):
+    """A misspelt filter would otherwise show everything."""
+    assert (await client.get(f"/api/v1/{path}")).status_code == 200
+    answer = await client.get(f"/api/v1/{path}?bogus=1")
+    assert answer.status_code == 422
+    assert "bogus" in answer.json()["detail"]
+
+
 async def test_labels_within_the_data_are_in_the_figures(client):
     burst = FIRST + 250 * MINUTE
     label = {"series": FAMILY, "since": burst, "until": burst + 10 * MINUTE, "verdict": "true"}
@@ -166,6 +175,8 @@ async def test_the_time_of_the_data_can_be_limited(client):
         ({"spec": {"threshold": -1}}, "threshold"),
         ({"typo": 1}, "typo"),
         ({"kind": "segmenter"}, "detector or forecaster"),
+        ({"from": 2_000, "to": 2_000}, "`from` is not before `to`"),
+        ({"from": NOW}, "`from` is not before `to`"),
         ({"kind": "forecaster", "spec": {"name": "novelty"}}, "within"),
         ({"kind": "forecaster", "spec": {"within": "soon"}}, "soon"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
@@ -42,6 +44,22 @@ async def test_promoting_retires_the_former_and_rolling_back_undoes_it(world, cl
     ]  # fmt: skip
     assert published(world, "audit")[-1]["reason"] == "worse"
     assert published(world, "audit")[-1]["by"] == "demo"  # whose token it was
+
+
+async def test_the_same_promotion_is_undone_once(client):
+    """Who presses twice, or two at once, go back by one version, not by two."""
+    names = [(await train(client))["model"] for _ in range(3)]
+    base = "/api/v1/ml/models"
+    for model in names:
+        assert (await client.post(f"{base}/{model}/promote", json={})).status_code == 202
+    answers = await asyncio.gather(
+        *(client.post(f"{base}/{names[2]}/rollback", json={}) for _ in range(2))
+    )
+    assert sorted(answer.status_code for answer in answers) == [202, 409]
+    (told,) = (answer.json()["detail"] for answer in answers if answer.status_code == 409)
+    assert told == f"{names[2]} is retired; {names[1]} is active"
+    listed = (await client.get(f"{base}?state=active")).json()["items"]
+    assert [m["id"] for m in listed] == [names[1]]
 
 
 async def test_moves_that_make_no_sense_are_conflicts(client):
@@ -105,6 +123,10 @@ async def test_a_forecaster_is_trained_asked_and_goes_on_from_what_it_learned(cl
     detector = (await train(client))["model"]
     wrong = await client.post("/api/v1/ml/predict", json=asked | {"model": detector})
     assert (wrong.status_code, "needs a forecaster" in wrong.json()["detail"]) == (409, True)
+    whole = await predict(
+        client, series=FAMILY, mode="forecast", model=job["model"]
+    )  # fmt: skip
+    assert len(whole["forecast"]["slots"]) == 30  # as far as it looks ahead
     far = await client.post(
         "/api/v1/ml/predict", json=asked | {"model": job["model"], "horizon": 31}
     )
@@ -132,6 +154,54 @@ async def test_a_state_that_was_exchanged_is_seen(world, client):
     assert "was changed" in detail["seal"]
     answer = await client.post("/api/v1/ml/predict", json={"model": model, "series": FAMILY})
     assert answer.status_code == 409
+
+
+def exchange(world, model: str, what: str) -> None:
+    """Put another state or specification in the place of a model's, as who may write the topic can."""
+    table = world.producer.tables["models"]
+    *_, state = (r for r in table.values() if isinstance(r, ModelState) and r.model == model)
+    forged = {
+        "state": life.state_of(table[f"demo:{model}"], state.series, state.size, NOW, state.body),
+        "spec": replace(table[f"demo:{model}"], spec={"name": "lite"}),
+    }[what]
+    table.take(key_of(forged), to_json(forged))
+
+
+@pytest.mark.parametrize("what", ["state", "spec"])
+async def test_a_model_whose_seal_is_broken_neither_serves_nor_is_asked(world, client, what):
+    first, second, third = [(await train(client))["model"] for _ in range(3)]
+    base = "/api/v1/ml/models"
+    for model in (first, second):
+        assert (await client.post(f"{base}/{model}/promote", json={})).status_code == 202
+    exchange(world, first, what)
+    exchange(world, third, what)
+    refused = [
+        await client.post(f"{base}/{third}/promote", json={}),
+        await client.post(f"{base}/{third}/promote", json={"to": "shadow"}),
+        await client.post(f"{base}/{second}/rollback", json={}),
+        await client.post("/api/v1/ml/predict", json={"model": third, "series": FAMILY}),
+    ]
+    for answer in refused:
+        assert (answer.status_code, answer.json()["type"]) == (409, "/problems/conflict")
+        assert "is not what was sealed" in answer.json()["detail"]
+    listed = (await client.get(f"{base}?state=active")).json()["items"]
+    assert [m["id"] for m in listed] == [second]
+    retire = await client.post(f"{base}/{third}/promote", json={"to": "retired"})
+    assert retire.status_code == 202
+
+
+async def test_a_training_has_ended_when_its_states_can_be_read(world, client, monkeypatch):
+    """The topic has several partitions: the model may be read back before what it learned."""
+    table, loop = world.producer.tables["models"], asyncio.get_running_loop()
+    take = table.take
+
+    def late(key, value):
+        loop.call_later(0.1 if b":60000:" in key else 0.0, take, key, value)
+
+    monkeypatch.setattr(table, "take", late)
+    model = (await train(client))["model"]
+    answer = await client.post(f"/api/v1/ml/models/{model}/promote", json={})
+    assert answer.status_code == 202, answer.text
 
 
 async def test_a_rollback_to_before_an_incident_is_kept_and_audited(world, client):
@@ -263,6 +333,9 @@ async def test_posted_points_are_all_learned_and_continued_from_the_newest(clien
         ({"points": [{"at": 1, "value": 1}] * 10_001}, 422),
         ({"points": [], "spec": {"name": "x"}}, 422),
         ({"series": FAMILY, "mode": "dream"}, 422),
+        ({"points": [{"at": "1969-12-31T23:59:59Z", "value": 1}]}, 422),
+        ({"series": FAMILY, "listeners": []}, 422),
+        ({"series": FAMILY, "mode": "forecast", "listeners": []}, 422),
     ],
 )
 async def test_predictions_that_cannot_be_made(client, ask, status):
@@ -275,6 +348,14 @@ async def test_not_a_number_is_no_value(client):
     headers = {"Content-Type": "application/json"}
     answer = await client.post("/api/v1/ml/predict", content=body, headers=headers)
     assert answer.status_code == 422
+
+
+async def test_a_number_of_too_many_digits_makes_a_body_unreadable(client):
+    body = f'{{"points": [{{"at": {"9" * 5_000}, "value": 1}}]}}'
+    headers = {"Content-Type": "application/json"}
+    answer = await client.post("/api/v1/ml/predict", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["type"]) == (400, "/problems/unreadable-body")
+    assert (await client.get(answer.json()["type"])).status_code == 200
 
 
 async def test_a_model_is_asked_of_a_series_that_it_learned(client):

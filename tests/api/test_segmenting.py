@@ -57,6 +57,8 @@ async def test_a_few_listeners_are_no_segments(client):
         {"listeners": [PEOPLE[0]] * 2}, {"listeners": [listener(1, "day", hours=[1])]},
         {"listeners": [listener(1, "day", plays=0)]}, {"listeners": [listener(1, "day", typo=1)]},
         {"listeners": [listener(1, "day", recent="NaN")]}, {"listeners": PEOPLE * 13},
+        {"listeners": [listener(1, "day", plays=9, skips=10)]},
+        {"listeners": [listener(1, "day", plays=9, skips=0, completes=10)]},
     ],
 )  # fmt: skip
 async def test_what_cannot_be_segmented(client, asked):

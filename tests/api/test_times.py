@@ -54,6 +54,21 @@ def test_what_is_no_time(text):
         parse_time(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["1969-12-31T23:59:59.999Z", "1900-01-01T00:00:00Z", "1970-01-01T00:30:00+01:00",
+     "9999-12-31T23:59:59-01:00"],
+)  # fmt: skip
+def test_a_time_that_no_answer_could_tell_is_none(text):
+    with pytest.raises(ValueError, match="is not between 1970 and 9999"):
+        parse_time(text)
+
+
+def test_a_number_with_more_digits_than_python_reads_is_no_time():
+    with pytest.raises(ValueError, match="neither RFC 3339"):
+        parse_time("9" * 5_000)
+
+
 def test_times_beyond_the_calendar_become_its_ends():
     assert format_time(-5) == "1970-01-01T00:00:00.000Z"
     assert format_time(LAST + 10) == "9999-12-31T23:59:59.999Z"

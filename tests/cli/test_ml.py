@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from cli import ml, remote
-from cli.main import app
+from cli.main import app, main
 from cli.remote import RefusedError, first_token
 from models.errors import ConfigurationError
 from models.settings import Settings
@@ -189,14 +189,51 @@ def test_a_refusal_is_one_line_and_an_exit_code(monkeypatch, capsys):
     monkeypatch.setenv("BACKBEAT_API_PORT", "1")
     monkeypatch.setenv("BACKBEAT_BROKER", "kafka://127.0.0.1:1")
     monkeypatch.setattr("sys.argv", ["backbeat", "ml", "models"])
-    from cli.main import main
-
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1
     error = capsys.readouterr().err
     assert error.startswith("backbeat: the API on http://127.0.0.1:1 does not answer")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train", "x", "--set", "x"], "--set 'x' is not of the form name=value"),
+        (["train", "x", "--tag", "x"], "--tag 'x' is not of the form name=value"),
+        (["rollback"], "say either a model, or --before"),
+        (["rollback", "--before", "1"], "say which series"),
+        (["jobs", "--cancel"], "--cancel needs the id of a job"),
+        (["models", "--token", "tök"], "a token is printable ASCII"),
+        (["models", "--api", "http://[::1"], "--api 'http://[::1' is no address"),
+        (["models", "--family", "\udcff"], "cannot be sent"),
+        (["promote", "x", "--reason", "\udcff"], "cannot be sent"),
+        (["predict", "--mode", "segment", "--listeners", "/none"], "cannot be read as JSON"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_its_own_exit_code(monkeypatch, capsys, words, says):
+    monkeypatch.setenv("BACKBEAT_BROKER", "kafka://127.0.0.1:1")
+    monkeypatch.setattr("sys.argv", ["backbeat", "ml", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("backbeat: ")
+    assert says in error
+    assert "tök" not in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_what_is_no_number_for_the_api_is_refused_by_it(world, value):
+    with pytest.raises(RefusedError, match=f"threshold is '{value}'"):
+        run(*TRAIN, "--set", f"threshold={value}")
+
+
+def test_an_argument_of_other_bytes_than_text_is_not_there(world):
+    with pytest.raises(RefusedError, match="there is no model"):
+        run("model", "\udcff")
 
 
 def test_an_answer_that_is_no_problem_document_is_told_by_its_status():

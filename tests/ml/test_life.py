@@ -1,5 +1,7 @@
 """The life of a model: what moves are possible, what a seal holds, what a roll-back leads to."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,6 +95,70 @@ def test_a_roll_back_leads_to_what_was_active_before_and_then_further_back():
         life.roll_back(models, "errors", by="ann", now=21)
 
 
+def back(models, now=50):
+    """Roll back; the id of what is active then."""
+    for record in life.roll_back(models, "errors", by="ann", now=now):
+        models[record.id] = record
+    (active,) = (m.id for m in models.values() if m.state == "active")
+    return active
+
+
+def test_roll_backs_do_not_go_round_in_a_circle():
+    """The first is promoted once more: what it replaced first is overwritten."""
+    models = book()
+    for now, version in enumerate((1, 2, 3, 1), 10):
+        move(models, f"errors.{version}", "active", now)
+    assert [back(models, 20), back(models, 21)] == ["errors.3", "errors.2"]
+    with pytest.raises(ConfigurationError, match="nothing to go back to"):
+        back(models, 22)
+    # Whom a person promotes again is no longer one that was left.
+    move(models, "errors.1", "active", 30)
+    assert back(models, 31) == "errors.2"
+
+
+def test_a_roll_back_ends_the_shadowing_of_what_was_active_before():
+    models = book()
+    for now, version in enumerate((1, 2, 3), 10):
+        move(models, f"errors.{version}", "active", now)
+    move(models, "errors.2", "shadow", 20)
+    assert back(models, 30) == "errors.2"
+    assert [m.state for m in models.values()] == ["retired", "active", "retired"]
+    assert back(models, 31) == "errors.1"
+
+
+def test_where_none_is_active_the_one_that_was_last_comes_back():
+    models = book()
+    for now, version in enumerate((1, 2), 10):
+        move(models, f"errors.{version}", "active", now)
+    move(models, "errors.2", "retired", 20)
+    move(models, "errors.1", "shadow", 21)
+    move(models, "errors.1", "retired", 22)
+    assert back(models, 30) == "errors.2"
+
+
+@given(moves)
+def test_roll_backs_come_to_an_end(steps):
+    models = book(4)
+    for now, (_, version, to) in enumerate(steps, 1):
+        with contextlib.suppress(ConfigurationError):
+            if to == "back":
+                back(models, now)
+            else:
+                move(models, f"errors.{version}", to, now)
+    ends = pytest.raises(ConfigurationError, match="nothing to go back to")
+    been = []
+    with ends:
+        for now in range(100, 105):
+            been.append(back(models, now))  # noqa: PERF401  until it is refused
+    assert len(set(been)) == len(been)
+
+
+def test_a_record_of_before_roll_backs_were_marked_can_be_read():
+    model = decode_learning(to_json(made([])))
+    assert b"undone" not in to_json(model)
+    assert not model.undone
+
+
 def test_a_roll_back_knows_what_was_replaced_not_what_it_was_made_from():
     models = book(2)
     move(models, "errors.1", "active")
@@ -133,6 +199,11 @@ def test_impossible_moves_say_what_is_possible():
         ({"spec": {"name": "magic"}}, "there is no detector 'magic'"),
         ({"spec": {"nmae": "lite"}}, "spec has nmae"),
         ({"spec": {"drift": "guess"}}, "adwin, page_hinkley"),
+        (
+            {"spec": {"threshold": 10**400}},
+            r"threshold is 10+; it must be a number from 0 to 1e\+15",
+        ),
+        ({"spec": {"minimum": float("nan")}}, "minimum is nan; it must be a number from 0"),
     ],
 )
 def test_a_version_that_cannot_be_is_refused(over, says):
