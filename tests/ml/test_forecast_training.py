@@ -85,7 +85,12 @@ def test_a_constant_has_no_ratio():
 
 @pytest.mark.parametrize(
     ("spec", "says"),
-    [({"within": "soon"}, "soon"), ({"within": "9999999999d"}, "366d ahead"), ({"name": "novelty"}, "name"), ({"within": "0h"}, "0h")],
+    [
+        ({"within": "soon"}, "soon"),
+        ({"within": "9999999999d"}, "366d ahead"),
+        ({"name": "novelty"}, "name"),
+        ({"within": "0h"}, "0h"),
+    ],
 )
 def test_a_specification_that_says_what_cannot_be_is_refused(spec, says):
     with pytest.raises(ConfigurationError, match=says):
