@@ -107,7 +107,7 @@ async def _replay(
                 await publisher.send(chunk)
         else:
             await _paced(publisher, list(records), times)
-        await publisher.send_to_all(replay.key, replay.end_headers())
+        await publisher.send_to_all(replay.end_key, replay.end_headers())
     return time.monotonic() - began
 
 

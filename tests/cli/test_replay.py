@@ -156,6 +156,7 @@ async def test_a_file_is_sent_to_one_partition_and_its_end_to_all(
     values = [r for r in records if r.value is not None]
     assert sorted(r.partition for r in ends) == [0, 1, 2]
     for end in ends:
+        assert end.key == b"demo"
         assert dict(end.headers) == {
             "stream": b"replay-cpu-load-eu",
             "stream-end": b"replay-cpu-load-eu",
