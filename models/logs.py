@@ -8,6 +8,17 @@ from typing import Any
 
 from models.settings import Settings
 
+QUIET = {
+    "faust": "WARNING",
+    "mode": "WARNING",
+    "mode.timers": "ERROR",  # warns of every timer that was late, and under load all are
+    "aiokafka": "WARNING",
+    "uvicorn.access": "WARNING",
+    "httpx": "WARNING",  # these two write whole addresses, and the webhook's is a secret
+    "httpcore": "WARNING",
+}
+"""The least level that is written of others' loggers, whatever the settings' is."""
+
 NOISY = ("aiokafka", "aiohttp", "faust", "httpx", "influxdb_client", "mode")
 NOISY_PERIOD = 10.0
 NOISY_LINES = 5
@@ -83,7 +94,6 @@ def logging_config(settings: Settings) -> dict[str, Any]:
             "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
             "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
         }
-    quiet = {name: {"level": "WARNING"} for name in ("faust", "mode", "aiokafka", "uvicorn.access")}
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -97,5 +107,5 @@ def logging_config(settings: Settings) -> dict[str, Any]:
             }
         },
         "root": {"level": level, "handlers": ["stderr"]},
-        "loggers": quiet,
+        "loggers": {name: {"level": least} for name, least in QUIET.items()},
     }
