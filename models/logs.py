@@ -1,10 +1,15 @@
-"""How every process logs: one JSON object a line, to standard error."""
+"""How every process logs: one JSON object a line, or one line of text, to standard error."""
 
 from __future__ import annotations
 
+import json
 import logging
 import time
+from datetime import UTC, datetime
 from typing import Any
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
 
 from models.settings import Settings
 
@@ -80,6 +85,35 @@ class RateLimit(logging.Filter):
         return lines < NOISY_LINES
 
 
+_NO_FIELDS = frozenset((*RESERVED_ATTRS, "message", "asctime", "color_message"))
+"""What a record has that is not in ``extra=``; the last is uvicorn's message again, with colours."""
+
+
+class JsonLine(JsonFormatter):
+    """One JSON object; what is in ``extra=`` are fields of it, and ``time`` is UTC."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        """RFC 3339, in milliseconds."""
+        at = datetime.fromtimestamp(record.created, UTC)
+        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class TextLine(logging.Formatter):
+    """One line for people; what is in ``extra=`` stands behind the message, as ``reason=not_json``."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """The line, before any traceback."""
+        fields = {k: v for k, v in vars(record).items() if k not in _NO_FIELDS and v is not None}
+        shown = (f"{name}={_shown(value)}" for name, value in fields.items())
+        return " ".join((super().formatMessage(record), *shown))
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    bare = text and text.isprintable() and not set(' "') & set(text)
+    return text if bare else json.dumps(text, ensure_ascii=False)
+
+
 def logging_config(settings: Settings) -> dict[str, Any]:
     """A ``logging.config.dictConfig`` for workers and the API.
 
@@ -87,12 +121,16 @@ def logging_config(settings: Settings) -> dict[str, Any]:
     and come out as fields of the object.
     """
     level = settings.log_level.upper()
-    formatter: dict[str, Any] = {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}
+    formatter: dict[str, Any] = {
+        "()": TextLine,
+        "fmt": "%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+    }
     if settings.log_format == "json":
         formatter = {
-            "()": "pythonjsonlogger.json.JsonFormatter",
+            "()": JsonLine,
             "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s",
             "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+            "reserved_attrs": sorted(_NO_FIELDS),
         }
     return {
         "version": 1,
@@ -107,5 +145,9 @@ def logging_config(settings: Settings) -> dict[str, Any]:
             }
         },
         "root": {"level": level, "handlers": ["stderr"]},
-        "loggers": {name: {"level": least} for name, least in QUIET.items()},
+        "loggers": {
+            **{name: {"level": least} for name, least in QUIET.items()},
+            # Without its own handlers, so that its lines are like all others.
+            "uvicorn": {"level": level, "propagate": True},
+        },
     }

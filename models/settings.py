@@ -87,7 +87,9 @@ class Settings(BaseSettings):
     )
     metrics_port: int = Field(9101, description="Port of the worker's metrics and health; 0: none.")
     log_level: str = Field("info", description="Least level that is logged.")
-    log_format: Literal["json", "text"] = Field("json", description="Shape of a log line.")
+    log_format: Literal["json", "text"] = Field(
+        "json", description="Shape of a log line: an object, or text for people."
+    )
 
     @field_validator("roles", "tenants", mode="before")
     @classmethod

@@ -1,11 +1,68 @@
 """What lines look like, and which of others' are written."""
 
+import json
 import logging
+import re
 
 import pytest
 
 from models.settings import Settings
 from tests.support.logs import logged
+
+FIELDS = {"reason": "not_json", "offset": 7, "detail": 'a "b" c', "none": None, "odd": "x\ny"}
+
+
+@pytest.fixture
+def text():
+    with logged(Settings(log_format="text")) as lines:
+        yield lines
+
+
+@pytest.fixture
+def objects():
+    with logged(Settings(log_format="json")) as lines:
+        yield lambda: [json.loads(line) for line in lines()]
+
+
+def test_a_line_of_text_ends_with_its_fields(text):
+    logging.getLogger("backbeat.journal").warning("event %s", "rejected", extra=FIELDS)
+    (line,) = text()
+    assert line.partition(" WARNING ")[2] == (
+        'backbeat.journal: event rejected reason=not_json offset=7 detail="a \\"b\\" c" odd="x\\ny"'
+    )
+
+
+def test_fields_stand_before_a_traceback(text):
+    try:
+        raise ValueError("no")
+    except ValueError:
+        logging.getLogger("backbeat").exception("failed", extra={"job": "j1"})
+    first, *_, last = text()
+    assert first.endswith("backbeat: failed job=j1")
+    assert last == "ValueError: no"
+
+
+def test_the_time_of_an_object_is_utc_and_says_so(objects):
+    logging.getLogger("backbeat").info("hello", extra={"offset": 7})
+    (line,) = objects()
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
+    assert line == {"level": "INFO", "logger": "backbeat", "message": "hello", "offset": 7}
+
+
+def test_lines_of_the_http_server_are_like_all_others(objects):
+    server = logging.getLogger("uvicorn")
+    handler, propagates = logging.StreamHandler(), server.propagate
+    server.addHandler(handler)  # as it does itself, before it makes the API
+    server.propagate = False
+    try:
+        with logged(Settings()) as lines:
+            logging.getLogger("uvicorn.error").info("up", extra={"color_message": "\x1b[1mup"})
+            (line,) = map(json.loads, lines())
+    finally:
+        server.removeHandler(handler)
+        server.propagate = propagates
+    assert (line["logger"], line["message"]) == ("uvicorn.error", "up")
+    assert "color_message" not in line
 
 
 @pytest.mark.parametrize(
