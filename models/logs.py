@@ -60,6 +60,27 @@ class Quota:
         return [(subject, number) for subject, number in counted if number > 0]
 
 
+class Unreadable:
+    """Lines about records of topics that are not what they should be: a warning each, with a quota.
+
+    Anybody may have written to a topic, and thousands of such records.
+    """
+
+    def __init__(self, log: logging.Logger, message: str) -> None:
+        self._log = log
+        self._message = message
+        self._quota = Quota()
+
+    def write(self, topic: str, why: Exception, **fields: object) -> None:
+        """One line, if there is room for it, and the number of those that were left out."""
+        now = time.time_ns() // 1_000_000
+        if self._quota.admits((self._message, topic), now):
+            self._log.warning(self._message, extra={"topic": topic, **fields, "error": str(why)})
+        for (message, of), number in self._quota.left_out(now):
+            self._log.warning("%s: %d more were not logged", message, number,
+                              extra={"topic": of, "left_out": number})  # fmt: skip
+
+
 class RateLimit(logging.Filter):
     """At most 5 lines in 10 s of one message of a client: without its broker it writes thousands a second.
 

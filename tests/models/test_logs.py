@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from models.logs import QUOTA_LINES, QUOTA_PERIOD, Unreadable
 from models.settings import Settings
 from tests.support.logs import logged
 
@@ -63,6 +64,22 @@ def test_lines_of_the_http_server_are_like_all_others(objects):
         server.propagate = propagates
     assert (line["logger"], line["message"]) == ("uvicorn.error", "up")
     assert "color_message" not in line
+
+
+def test_records_that_cannot_be_read_are_warned_of_up_to_a_number(caplog, monkeypatch):
+    log = logging.getLogger("backbeat.test")
+    now = [0]
+    monkeypatch.setattr("models.logs.time.time_ns", lambda: now[0] * 1_000_000)
+    unreadable = Unreadable(log, "record is no alert")
+    for offset in range(QUOTA_LINES + 5):
+        unreadable.write("alerts", ValueError("bad"), partition=1, offset=offset)
+    assert len(caplog.records) == QUOTA_LINES
+    first = caplog.records[0]
+    assert (first.levelname, first.topic, first.offset) == ("WARNING", "alerts", 0)
+    assert (first.error, first.exc_info) == ("bad", None)
+    now[0] = QUOTA_PERIOD
+    unreadable.write("alerts", ValueError("bad"), partition=1, offset=99)
+    assert caplog.records[-1].getMessage() == "record is no alert: 6 more were not logged"
 
 
 @pytest.mark.parametrize(
