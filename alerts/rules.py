@@ -114,10 +114,14 @@ def load_rules(path: Path, series: SeriesConfig) -> tuple[tuple[Rule, ...], tupl
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as exc:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         msg = f"rules {path}: {exc}"
         raise ConfigurationError(msg) from exc
-    return parse_rules(raw, series)
+    try:
+        return parse_rules(raw, series)
+    except ConfigurationError as exc:
+        msg = f"{path}: {exc}"
+        raise ConfigurationError(msg) from exc
 
 
 def parse_rules(

@@ -187,10 +187,14 @@ def load_series_config(path: Path) -> SeriesConfig:
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as exc:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         msg = f"series configuration {path}: {exc}"
         raise ConfigurationError(msg) from exc
-    return parse_series_config(raw)
+    try:
+        return parse_series_config(raw)
+    except ConfigurationError as exc:
+        msg = f"{path}: {exc}"
+        raise ConfigurationError(msg) from exc
 
 
 def parse_series_config(raw: dict[str, Any]) -> SeriesConfig:
