@@ -189,6 +189,7 @@ def _last_lines(log: Path) -> list[str]:
 
 _LEAVES = re.compile(r"backbeat: |\S+ \S+ CRITICAL ")
 _FAILS = re.compile(r"\S+ \S+ ERROR |[\w.]+(Error|Exception)\b")
+_BOX = re.compile(r"[|+].*[|+]$")
 _CHAINED = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
@@ -196,11 +197,13 @@ _CHAINED = (
 
 
 def _without_tracebacks(lines: Sequence[str]) -> Iterator[str]:
-    """The lines that are not empty, but of tracebacks only the exception itself."""
+    """The lines that are not empty, but of tracebacks only the exception itself; no drawn boxes."""
     inside = False
     for line in lines:
         if "Traceback (most recent call last):" in line:
             inside = True
-        elif line.strip() and line not in _CHAINED and not (inside and line.startswith(" ")):
+        elif not line.strip() or line in _CHAINED or _BOX.match(line):
+            continue
+        elif not (inside and line.startswith(" ")):
             inside = False
             yield line

@@ -17,6 +17,9 @@ log = logging.getLogger("backbeat.engine")
 EXIT_CODE = 70
 """EX_SOFTWARE: the supervisor should start a new worker, which goes on from the last flush."""
 
+REFUSED = 1
+"""A setting, a topic or a broker with which no worker can start."""
+
 
 def leave_now(reason: str, exc: BaseException | None = None, code: int = EXIT_CODE) -> NoReturn:
     """Say why in one line and end the process without unwinding.

@@ -101,6 +101,7 @@ LOGS = """
 import logging, sys
 logging.basicConfig(format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", level="INFO")
 log = logging.getLogger("backbeat.engine")
+print("+a banner+---+\\n| id    | x  |\\n+-------+----+", file=sys.stderr)
 log.info("broker is there")
 try:
     try:
