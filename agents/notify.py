@@ -11,10 +11,12 @@ from alerts.receivers import Receiver
 from engine import EngineApp, Follower
 from engine.follower import Records
 from models.flow import Output
+from models.logs import Unreadable
 from models.records import Delivery, decode_notification, to_json
 from models.topics import ALERT_ID_HEADER
 
 log = logging.getLogger("backbeat.notify")
+_unreadable = Unreadable(log, "record is no notification")
 
 
 def declare(app: EngineApp, receivers: Mapping[str, Receiver]) -> None:
@@ -47,10 +49,7 @@ async def send(
         notification = decode_notification(record.value)
     except Exception as exc:  # noqa: BLE001 - foreign bytes must not stop the notifier
         app.engine.metrics.count("notification", "undecodable")
-        log.warning(
-            "notifications[%s]@%s: %s", record.partition, record.offset, exc,
-            extra={"topic": record.topic, "partition": record.partition, "offset": record.offset},
-        )  # fmt: skip
+        _unreadable.write(record.topic, exc, partition=record.partition, offset=record.offset)
         return None
     receiver = receivers.get(notification.receiver)
     if receiver is None:

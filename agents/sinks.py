@@ -9,6 +9,7 @@ from typing import Any
 
 from engine import EngineApp, Follower
 from engine.follower import Records
+from models.logs import Unreadable
 from models.records import (
     decode_alert,
     decode_delivery,
@@ -19,6 +20,7 @@ from storage.cluster import identify
 from storage.protocols import Position, Rows, Sink
 
 log = logging.getLogger("backbeat.sinks")
+_unreadable = Unreadable(log, "record is not one of its topic")
 
 DECODERS = {
     "windows": decode_window,
@@ -126,11 +128,7 @@ def rows_of(records: Records, topics: Mapping[str, str], cluster: str, app: Any)
                 found[source].append(decode(record.value))
             except Exception as exc:  # noqa: BLE001 - foreign bytes must not stop a sink
                 app.engine.metrics.count("sink_record", "undecodable")
-                log.warning(
-                    "%s[%s]@%s is not a %s record: %s",
-                    tp.topic, tp.partition, record.offset, source, exc,
-                    extra={"topic": tp.topic, "partition": tp.partition, "offset": record.offset},
-                )  # fmt: skip
+                _unreadable.write(tp.topic, exc, partition=tp.partition, offset=record.offset)
             else:
                 if source == "alerts":
                     alert_offsets.append((tp.partition, record.offset))

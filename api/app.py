@@ -54,7 +54,7 @@ from models.config import SeriesConfig, load_series_config
 from models.learning import decode_label, decode_learning
 from models.logs import logging_config
 from models.segments import decode_segment
-from models.settings import Settings
+from models.settings import Settings, read_settings
 from storage.compacted import CompactedTopic, MemoryTable
 from storage.factory import create_feed, create_latest, create_queries
 from storage.feeds import AlertFeed
@@ -181,7 +181,7 @@ def create_default_api() -> FastAPI:
 
     Nothing is connected yet: connections are made, and kept being tried, once it runs.
     """
-    settings = Settings()
+    settings = read_settings()
     logging.config.dictConfig(logging_config(settings))
     series = load_series_config(settings.series_config)
     queries, latest = create_queries(settings, series), create_latest(settings)

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from cli.parts import broker_binary, valkey_binary
 from cli.probes import http_status, port_is_free
-from cli.run import Run, load_settings
+from cli.run import Run, check_config, load_settings
 from models.errors import ConfigurationError
 from models.settings import Settings
 from models.topics import TOPICS
@@ -54,9 +54,9 @@ class FoundTopic(NamedTuple):
 
 
 def command() -> None:
-    """Check this machine, the broker, the topics, the store, the worker and the API."""
+    """Check this machine, the configuration, the broker, the topics, the store, the worker and the API."""
     settings, run = load_settings()
-    checks = [*_machine(), *asyncio.run(_outside(settings, run))]
+    checks = [*_machine(), config(settings), *asyncio.run(_outside(settings, run))]
     console = Console(highlight=False, soft_wrap=True)
     for check in checks:
         console.print(_line(check))
@@ -109,6 +109,21 @@ def _server(name: str, find: Callable[[], Path]) -> Check:
         return Check("ok", name, str(find()))
     except ConfigurationError as exc:
         return Check("warn", name, str(exc), "only `backbeat up` needs it")
+
+
+def config(settings: Settings) -> Check:
+    """Whether the worker can use the series and rules it would read."""
+    try:
+        series, rules = check_config(settings)
+    except ConfigurationError as exc:
+        advice = "mend the file: neither worker nor API starts with it"
+        return Check("fail", "config", str(exc), advice)
+    counts = f"{len(series.measures)} measures, {len(series.windows)} windows"
+    return Check(
+        "ok",
+        "config",
+        f"{settings.series_config}: {counts}; {settings.rules_config}: {len(rules)} rules",
+    )
 
 
 async def _outside(settings: Settings, run: Run | None) -> list[Check]:

@@ -176,7 +176,17 @@ def api(stack: Stack) -> Part:
         *(stack.python, "-m", "uvicorn", "--factory", "api.app:create_default_api"),
         *("--host", HOST, "--port", str(stack.api), "--timeout-graceful-shutdown", "2"),
     ]
-    return Part("api", argv, _is_ready(stack.api), stack.env())
+    # It is ready when there is a store, which `stores` makes: so it may take longer than that.
+    hint = f"If another program took port {stack.api} meanwhile, {another_port(stack.api)}."
+    return Part("api", argv, _is_ready(stack.api), stack.env(), patience=120, hint=hint)
+
+
+def another_port(taken: int) -> str:
+    """What to do where another program has the API's port."""
+    return (
+        f"choose another one: backbeat up --port {taken + 1} "
+        f"(with make: make demo ARGS='--port {taken + 1}')"
+    )
 
 
 def simulator(stack: Stack, seed: int, rate: float | None, history: str) -> Part:

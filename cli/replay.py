@@ -13,13 +13,17 @@ from typing import Annotated
 import typer
 
 from cli.pairs import read_pairs
-from cli.run import load_settings
+from cli.run import ROOT, load_settings
 from importers.replays import MetricRecord, Replay
 from importers.river_sets import RIVER_SETS, water_flow
 from importers.series_csv import Sample, read_series
+from models.config import load_series_config
 from models.errors import ConfigurationError
+from models.flow import Batch, Record, State
+from models.records import decode_dead_letter
 from models.settings import Settings
 from simulate.publisher import Publisher, partitions_of
+from tables.ingest import METRIC_STORES, IngestConfig, fold_metrics
 
 _CHUNK = 2_000
 _TICK = 0.05
@@ -28,7 +32,8 @@ _TICK = 0.05
 def command(
     *,
     file: Annotated[
-        Path | None, typer.Argument(help="CSV with the columns timestamp and value.")
+        Path | None,
+        typer.Argument(help="CSV with the columns timestamp (ISO 8601, or epoch ms) and value."),
     ] = None,
     metric: Annotated[str | None, typer.Option(help="Name of the metric it becomes.")] = None,
     river: Annotated[
@@ -51,6 +56,7 @@ def command(
         tags=read_pairs("--tag", tag or []),
         stream=stream or f"replay-{source}",
     )
+    _ask_worker(settings, replay, samples)
     seconds = asyncio.run(_replay(settings, replay, samples, times))
     print(
         f"replayed {len(samples)} samples of {source} as {replay.key.decode()} "
@@ -74,6 +80,27 @@ def _samples(file: Path | None, river: str | None) -> tuple[str, list[Sample]]:
         msg = f"{file or river} holds no samples"
         raise ConfigurationError(msg)
     return name, samples
+
+
+def _ask_worker(settings: Settings, replay: Replay, samples: Sequence[Sample]) -> None:
+    """Raise where the worker would refuse the samples: what its own step says of two of them.
+
+    The oldest and the newest: names are the same in all, and times between the two are good if they are.
+    """
+    series = load_series_config(ROOT / settings.series_config)
+    config = IngestConfig(series, frozenset(settings.tenants), partials=1, sources=1)
+    now = time.time_ns() // 1_000_000
+    asked = sorted(samples, key=lambda sample: sample.at)
+    records = [
+        Record(offset, now, record.key, record.value, record.headers)
+        for offset, record in enumerate(replay.records((asked[0], asked[-1])))
+    ]
+    state: State = {spec.name: {} for spec in METRIC_STORES}
+    for output in fold_metrics(Batch("metrics", 0, records, at_end=False), state, now, config):
+        if output.topic == "dead-letters":
+            letter = decode_dead_letter(output.value or b"")
+            msg = f"the worker would refuse this ({letter.reason}): {letter.detail}"
+            raise ConfigurationError(msg)
 
 
 def _needs_metric() -> str:
@@ -107,7 +134,7 @@ async def _replay(
                 await publisher.send(chunk)
         else:
             await _paced(publisher, list(records), times)
-        await publisher.send_to_all(replay.key, replay.end_headers())
+        await publisher.send_to_all(replay.end_key, replay.end_headers())
     return time.monotonic() - began
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-from pydantic import ValidationError
 
+from alerts.rules import Rule, load_rules
+from models.config import SeriesConfig, load_series_config
 from models.errors import ConfigurationError
-from models.settings import Settings
+from models.settings import Settings, read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_DIR = ROOT / "data" / "demo"
@@ -64,18 +65,26 @@ def load_settings(
         ConfigurationError: a ``BACKBEAT_*`` variable that cannot be used.
     """
     run = current_run(directory) if "BACKBEAT_BROKER" not in environ else None
-    try:
-        settings = Settings()
-        if run is not None:
-            known = {
-                k.removeprefix("BACKBEAT_").lower(): v
-                for k, v in run.env.items()
-                if k not in environ
-            }
-            settings = Settings(**{k: v for k, v in known.items() if k in Settings.model_fields})  # type: ignore[arg-type]
-    except ValidationError as exc:
-        first = exc.errors()[0]
-        name = "_".join(str(x) for x in first["loc"]).upper()
-        msg = f"BACKBEAT_{name}: {first['msg']}; see docs/configuration.md"
-        raise ConfigurationError(msg) from exc
-    return settings, run
+    if run is None:
+        return read_settings(), None
+    known = {k.removeprefix("BACKBEAT_").lower(): v for k, v in run.env.items() if k not in environ}
+    return read_settings(**{k: v for k, v in known.items() if k in Settings.model_fields}), run
+
+
+def check_config(settings: Settings) -> tuple[SeriesConfig, Sequence[Rule]]:
+    """Series, detectors, calendar and rules as the worker reads them.
+
+    Raises:
+        ConfigurationError: it would refuse them; the message names the file.
+    """
+    series = load_series_config(ROOT / settings.series_config)
+    if series.detectors or series.calendar:
+        from agents.detectors import DetectorChoice  # brings River
+
+        try:
+            DetectorChoice(series.detectors, series.calendar)
+        except ConfigurationError as exc:
+            msg = f"{ROOT / settings.series_config}: {exc}"
+            raise ConfigurationError(msg) from exc
+    rules, _ = load_rules(ROOT / settings.rules_config, series)
+    return series, rules

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -170,10 +171,39 @@ def _sentence(hint: str) -> str:
 
 
 def _last_lines(log: Path) -> list[str]:
+    """The end of a log without tracebacks, what tells the reason first."""
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 16_384))
+            file.seek(max(0, log.stat().st_size - 65_536))
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    return [line[:300] for line in text.splitlines() if line.strip()][-_TAIL:]
+    lines = [line[:300] for line in _without_tracebacks(text.splitlines())][-_TAIL:]
+    for tells in (_LEAVES, _FAILS):
+        told = [i for i, line in enumerate(lines) if tells.match(line)]
+        if told:
+            lines.insert(0, lines.pop(told[-1]))
+            break
+    return lines
+
+
+_LEAVES = re.compile(r"backbeat: |\S+ \S+ CRITICAL ")
+_FAILS = re.compile(r"\S+ \S+ ERROR |[\w.]+(Error|Exception)\b")
+_BOX = re.compile(r"[|+].*[|+]$")
+_CHAINED = (
+    "During handling of the above exception, another exception occurred:",
+    "The above exception was the direct cause of the following exception:",
+)
+
+
+def _without_tracebacks(lines: Sequence[str]) -> Iterator[str]:
+    """The lines that are not empty, but of tracebacks only the exception itself; no drawn boxes."""
+    inside = False
+    for line in lines:
+        if "Traceback (most recent call last):" in line:
+            inside = True
+        elif not line.strip() or line in _CHAINED or _BOX.match(line):
+            continue
+        elif not (inside and line.startswith(" ")):
+            inside = False
+            yield line

@@ -18,14 +18,26 @@ import typer
 from cli import parts
 from cli.alerts import follow_alerts
 from cli.probes import port_is_free
-from cli.run import DEMO_DIR, ROOT, Run, current_run, load_settings, run_file, save_run
+from cli.run import (
+    DEMO_DIR,
+    ROOT,
+    Run,
+    check_config,
+    current_run,
+    load_settings,
+    run_file,
+    save_run,
+)
 from cli.screen import Screen
 from cli.supervisor import Part, PartFailedError, Supervisor
 from cli.webhooks import webhook_receiver
 from models.config import parse_duration
 from models.errors import ConfigurationError, StorageUnavailableError
-from models.settings import Settings
+from models.settings import Settings, read_settings
 from simulate.pacing import wall_clock
+
+NEARLY_FULL = 200_000_000
+"""Bytes free on the disk from which on a failure may come from there."""
 
 
 class Wishes(NamedTuple):
@@ -52,18 +64,19 @@ def command(
 ) -> None:
     """Start everything: broker, worker, API, page and a simulated service (Ctrl-C ends it all)."""
     parse_duration(history)
+    check_config(read_settings())  # as its parts would; before any of them runs
     wishes = Wishes(port, simulator, seed, rate, history, keep_data)
     with _only_one(DEMO_DIR.with_suffix(".lock")):
         if not port_is_free(parts.HOST, port):
             msg = (
                 f"port {port} on {parts.HOST} is taken by another program; "
-                f"choose another one: backbeat up --port {port + 1} "
-                f"(with make: make demo ARGS='--port {port + 1}')"
+                f"{parts.another_port(port)}"
             )
             raise ConfigurationError(msg)
-        if DEMO_DIR.exists():
-            shutil.rmtree(DEMO_DIR)
-        DEMO_DIR.mkdir(parents=True)
+        with _written(DEMO_DIR):
+            if DEMO_DIR.exists():
+                shutil.rmtree(DEMO_DIR)
+            DEMO_DIR.mkdir(parents=True)
         stack = parts.plan_stack(DEMO_DIR, port)
         code = asyncio.run(_up(stack, wishes, Supervisor(DEMO_DIR / "logs", ROOT)))
         run_file(DEMO_DIR).unlink(missing_ok=True)
@@ -75,8 +88,10 @@ def command(
 @contextlib.contextmanager
 def _only_one(lock: Path) -> Iterator[None]:
     """Hold the lock of the data folder, or say who does."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+    with _written(lock.parent):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        opened = lock.open("w")
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
@@ -85,6 +100,24 @@ def _only_one(lock: Path) -> Iterator[None]:
             msg = f"a demo is already running here{who}; end it first with Ctrl-C"
             raise ConfigurationError(msg) from exc
         yield
+
+
+@contextlib.contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    """Say in one line that a folder cannot be written to."""
+    try:
+        yield
+    except OSError as exc:
+        msg = f"{folder} cannot be written: {exc}; the demo keeps its logs and its store there"
+        raise ConfigurationError(msg) from exc
+
+
+def _room(folder: Path) -> str:
+    """What a failure may come from: that the disk is nearly full. Empty where it is not."""
+    free = shutil.disk_usage(folder).free
+    if free > NEARLY_FULL:
+        return ""
+    return f"\n  The disk of {folder} is nearly full: {free / 1e6:.0f} MB are free."
 
 
 async def _up(stack: parts.Stack, wishes: Wishes, supervisor: Supervisor) -> int:
@@ -106,7 +139,7 @@ async def _up(stack: parts.Stack, wishes: Wishes, supervisor: Supervisor) -> int
             try:
                 await session.until(stop)
             except PartFailedError as exc:
-                screen.failed(str(exc))
+                screen.failed(f"{exc}{_room(stack.directory)}")
                 code = 1
             finally:
                 screen.stopping(list(supervisor.pids))

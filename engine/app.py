@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 from engine.batches import compress_fast
 from engine.broker import BrokerKind, ensure_topics, probe
 from engine.chunk import ChunkSchema
-from engine.exits import EXIT_CODE, leave_now
+from engine.exits import EXIT_CODE, REFUSED, leave_now
 from engine.flush import Flush
 from engine.follower import Follower
 from engine.global_store import GlobalStore
@@ -32,7 +32,7 @@ from engine.partition import Partition
 from engine.status import StatusServer
 from engine.step import Step, Watermark
 from engine.work import Work
-from models.errors import ConfigurationError
+from models.errors import ConfigurationError, TopicMismatchError
 from models.flow import StoreSpec
 from models.settings import Settings
 
@@ -259,16 +259,14 @@ class EngineApp(faust.App):
     async def on_start(self) -> None:
         """Check the broker and its topics, connect the flush, then let Faust start."""
         self.status_server.start()
-        kind = await probe(self.settings)
-        self.engine.broker_kind = kind
-        changelogs = [s.changelog for s in self.engine.steps.values()]
-        await ensure_topics(self.settings, self.topic_table, changelogs, kind)
-        self.engine.io.start()
-        self.engine.flush = make_flush(self.settings, self.engine.io, kind)
+        try:
+            await self._find_broker()
+        except (ConfigurationError, TopicMismatchError) as exc:  # nothing to unwind
+            leave_now(str(exc), exc, REFUSED)
         await self.engine.flush.start()
         log.info(
             "broker %s is %s; flush is %s",
-            self.settings.bootstrap, kind,
+            self.settings.bootstrap, self.engine.broker_kind,
             "exactly once: one transaction a batch" if self.engine.flush.transactions
             else "at least once: a crash repeats outputs, loses none",
         )  # fmt: skip
@@ -280,6 +278,14 @@ class EngineApp(faust.App):
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         await super().on_start()
+
+    async def _find_broker(self) -> None:
+        kind = await probe(self.settings)
+        self.engine.broker_kind = kind
+        changelogs = [s.changelog for s in self.engine.steps.values()]
+        await ensure_topics(self.settings, self.topic_table, changelogs, kind)
+        self.engine.io.start()
+        self.engine.flush = make_flush(self.settings, self.engine.io, kind)
 
     async def _committer(self) -> None:
         while not self.should_stop:

@@ -12,6 +12,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from engine.changelog import read_to_end, reader
 from engine.exits import leave_now
+from models.logs import Unreadable
 
 log = logging.getLogger("backbeat.engine")
 
@@ -32,6 +33,7 @@ class GlobalStore(Mapping[str, Any]):
         self._values: dict[str, Any] = {}
         self._task: asyncio.Task[None] | None = None
         self._complete = asyncio.Event()
+        self._unreadable = Unreadable(log, "value cannot be used; the last one stays")
 
     def __getitem__(self, key: str) -> Any:
         return self._values[key]
@@ -83,5 +85,5 @@ class GlobalStore(Mapping[str, Any]):
                 continue
             try:
                 self._values[key] = self._decode(record.value)
-            except Exception:  # foreign bytes, of whatever decoder
-                log.exception("%s: value of %r cannot be used; the last one stays", self.topic, key)
+            except Exception as exc:  # noqa: BLE001 - foreign bytes, of whatever decoder
+                self._unreadable.write(self.topic, exc, key=key)

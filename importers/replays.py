@@ -65,8 +65,16 @@ class Replay(NamedTuple):
                 sample.at, key, value, (*stream, (EVENT_ID_HEADER, event_id.encode()))
             )
 
+    @property
+    def end_key(self) -> bytes:
+        """The key of the record, without a value, that ends the stream on a partition: the tenant.
+
+        A series' own key is none there: a stream ends for a tenant, with all of its series.
+        """
+        return self.tenant.encode()
+
     def end_headers(self) -> Headers:
-        """The headers of the record, without a value, that ends the stream on a partition."""
+        """The headers of that record."""
         return (*self._stream_header(), (END_HEADER, self.stream.encode()))
 
     def _stream_header(self) -> Headers:

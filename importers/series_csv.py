@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from models.errors import ConfigurationError
+from models.events import YEAR_2000, YEAR_10000
+
+_NUMBER = re.compile(r"\d{9,}")
+"""Epoch times; eight digits are a date."""
 
 
 class Sample(NamedTuple):
@@ -30,7 +35,13 @@ def read_series(path: Path) -> Iterator[Sample]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             yield from parse_series(file, str(path))
-    except (OSError, UnicodeDecodeError) as exc:
+    except FileNotFoundError as exc:
+        msg = f"there is no file {path}"
+        raise ConfigurationError(msg) from exc
+    except OSError as exc:
+        msg = f"{path} cannot be read: {exc.strerror}"
+        raise ConfigurationError(msg) from exc
+    except UnicodeDecodeError as exc:
         msg = f"{path} cannot be read as UTF-8 text: {exc}"
         raise ConfigurationError(msg) from exc
 
@@ -56,11 +67,7 @@ def _sample(row: list[str], when: int, what: int, where: str, line: int) -> Samp
     if len(row) <= max(when, what):
         msg = f"{where}: {len(row)} column(s), {max(when, what) + 1} are needed"
         raise ConfigurationError(msg)
-    try:
-        at = datetime.fromisoformat(row[when].strip())
-    except ValueError as exc:
-        msg = f"{where}: timestamp {row[when]!r} is not ISO 8601, such as 2014-04-01 00:05:00"
-        raise ConfigurationError(msg) from exc
+    at = _time(row[when].strip(), where)
     try:
         value = float(row[what])
     except ValueError as exc:
@@ -69,7 +76,24 @@ def _sample(row: list[str], when: int, what: int, where: str, line: int) -> Samp
     if not math.isfinite(value):
         msg = f"{where}: value {row[what]!r} is not finite; leave the line out where there is no value"
         raise ConfigurationError(msg)
-    return Sample(epoch_ms(at), value, line)
+    return Sample(at, value, line)
+
+
+def _time(text: str, where: str) -> int:
+    """Epoch ms of a time, which is ISO 8601 or epoch ms, as in what producers send."""
+    if _NUMBER.fullmatch(text):
+        if YEAR_2000 <= int(text) < YEAR_10000:
+            return int(text)
+        msg = f"{where}: timestamp {text!r} is not of 2000 to 9999; epoch times are in milliseconds"
+        raise ConfigurationError(msg)
+    try:
+        return epoch_ms(datetime.fromisoformat(text))
+    except ValueError as exc:
+        msg = (
+            f"{where}: timestamp {text!r} is neither ISO 8601, such as 2014-04-01 00:05:00, "
+            f"nor epoch milliseconds"
+        )
+        raise ConfigurationError(msg) from exc
 
 
 def epoch_ms(at: datetime) -> int:

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from models.errors import ConfigurationError
 
 ROLES = ("ingest", "windows", "alerts", "notify", "segments", "sqlite", "influxdb", "redis")
 Role = Literal["ingest", "windows", "alerts", "notify", "segments", "sqlite", "influxdb", "redis"]
@@ -88,7 +90,9 @@ class Settings(BaseSettings):
     )
     metrics_port: int = Field(9101, description="Port of the worker's metrics and health; 0: none.")
     log_level: str = Field("info", description="Least level that is logged.")
-    log_format: Literal["json", "text"] = Field("json", description="Shape of a log line.")
+    log_format: Literal["json", "text"] = Field(
+        "json", description="Shape of a log line: an object, or text for people."
+    )
 
     @field_validator("roles", "tenants", mode="before")
     @classmethod
@@ -110,3 +114,18 @@ class Settings(BaseSettings):
     def topic(self, name: str) -> str:
         """The full name of a topic of the table."""
         return f"{self.topic_prefix}{name}"
+
+
+def read_settings(**given: Any) -> Settings:
+    """The settings of the environment, but for what is ``given``.
+
+    Raises:
+        ConfigurationError: one line about the first variable that cannot be used.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = "_".join(str(x) for x in first["loc"]).upper()
+        msg = f"BACKBEAT_{name}: {first['msg']}; see docs/configuration.md"
+        raise ConfigurationError(msg) from exc

@@ -18,6 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from models.errors import BackbeatError, StorageUnavailableError
+from models.logs import Unreadable
 from storage.cluster import identify, partitions_of, read_mark
 from storage.feeds import end_task
 
@@ -42,6 +43,7 @@ class MemoryTable(Mapping[str, Any]):
         """Grows with every record that was taken."""
         self.undecodable = 0
         """Records that were passed over because they cannot be decoded."""
+        self._unreadable = Unreadable(_log, "value cannot be used; the last one stays")
         self._decode = decode
         self._values: dict[str, Any] = {}
         self._changed = asyncio.Event()
@@ -86,10 +88,9 @@ class MemoryTable(Mapping[str, Any]):
             return
         try:
             values[text] = self._decode(value)
-        except (msgspec.MsgspecError, ValueError, BackbeatError):
+        except (msgspec.MsgspecError, ValueError, RecursionError, BackbeatError) as exc:
             self.undecodable += 1
-            _log.exception("value cannot be used; the last one stays",
-                           extra={"topic": self.name, "key": text})  # fmt: skip
+            self._unreadable.write(self.name, exc, key=text)
 
     def _tell(self) -> None:
         self.version += 1

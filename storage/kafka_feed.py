@@ -18,6 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from models.errors import StorageUnavailableError
+from models.logs import Unreadable
 from models.records import decode_alert
 from storage.cluster import identify, partitions_of, read_mark
 from storage.feeds import QUEUE, RING, BroadcastFeed, FeedRecord, end_task
@@ -62,6 +63,7 @@ class KafkaAlertFeed(BroadcastFeed):
         self._task: asyncio.Task[None] | None = None
         self.undecodable = 0
         """Records that were passed over because they are no alert."""
+        self._unreadable = Unreadable(_log, "record is no alert")
 
     async def start(self) -> None:
         """See ``AlertFeed``; returns when the ring has been read."""
@@ -179,12 +181,10 @@ class KafkaAlertFeed(BroadcastFeed):
         for record in records:
             try:
                 alert = decode_alert(record.value or b"")
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
                 self.undecodable += 1
-                _log.exception(
-                    "no alert at %s:%s", record.partition, record.offset,
-                    extra={"topic": record.topic, "partition": record.partition,
-                           "offset": record.offset},
-                )  # fmt: skip
+                self._unreadable.write(
+                    record.topic, exc, partition=record.partition, offset=record.offset
+                )
                 continue
             self._broadcast.feed(FeedRecord(record.partition, record.offset, alert))

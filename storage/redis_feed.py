@@ -11,6 +11,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from models.errors import StorageError, StorageUnavailableError
+from models.logs import Unreadable
 from models.records import decode_alert
 from storage.feeds import QUEUE, RING, BroadcastFeed, FeedRecord, end_task
 from storage.redis import Keys, claim, connect, converted
@@ -44,6 +45,7 @@ class RedisAlertFeed(BroadcastFeed):
         self._task: asyncio.Task[None] | None = None
         self.undecodable = 0
         """Entries that were passed over because they hold no alert."""
+        self._unreadable = Unreadable(_log, "record is no alert")
 
     async def start(self) -> None:
         """See ``AlertFeed``."""
@@ -126,9 +128,9 @@ class RedisAlertFeed(BroadcastFeed):
             partition, offset = int(fields["partition"]), int(fields["offset"])
             try:
                 alert = decode_alert(fields["alert"])
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
                 self.undecodable += 1
-                _log.exception("no alert at %s:%s", partition, offset)
+                self._unreadable.write(self._keys.alerts, exc, partition=partition, offset=offset)
                 self._broadcast.skip(partition, offset)
                 continue
             self._broadcast.feed(FeedRecord(partition, offset, alert))

@@ -50,6 +50,8 @@ class HealthChecker:
         self._starters = starters
         self._lag = lag
         self._timeout = timeout
+        self._was_up: bool | None = None
+        """Whether the store ever answered; None before it was asked."""
 
     async def check(self) -> Health:
         """Every part's state; takes no longer than the time-out."""
@@ -67,8 +69,13 @@ class HealthChecker:
             async with asyncio.timeout(self._timeout):
                 await self._queries.alerts(self._tenant, AlertFilter(), 1, None)
         except (StorageError, TimeoutError) as exc:
-            log.warning("store is down", extra={"error": repr(exc)})
+            if self._was_up:
+                log.warning("store is down", extra={"error": repr(exc)})
+            elif self._was_up is None:  # its worker starts beside us, and we are asked all the time
+                log.info("store is not up yet", extra={"error": repr(exc)})
+                self._was_up = False
             return Part(name="store", status="down", required=True, detail="does not answer")
+        self._was_up = True
         return Part(name="store", status="ok", required=True)
 
     async def _readers(self) -> list[Part]:

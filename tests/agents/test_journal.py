@@ -1,18 +1,17 @@
 """The journal: what is found again by event_id and alert_id in the log, and how little that may be."""
 
-import io
 import json
-import logging.config
 
 import pytest
 
 from agents.journal import Journal
 from alerts.incidents import INCIDENT_STORES, IncidentConfig, fold_findings
 from models.flow import Batch, Record
-from models.logs import QUOTA_LINES, QUOTA_PERIOD, logging_config
+from models.logs import QUOTA_LINES, QUOTA_PERIOD
 from models.records import Finding, to_json
 from models.settings import Settings
 from tables.ingest import fold_metrics, fold_plays
+from tests.support.logs import logged
 from tests.tables import ingest_bed
 from tests.tables.ingest_bed import DAY, HOUR, T0, Counts, metric, play, record
 
@@ -27,23 +26,8 @@ FINDING = Finding(
 @pytest.fixture
 def written():
     """Reads the lines so far, as a worker writes them: JSON, through its own configuration."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    logging.config.dictConfig(logging_config(Settings()))
-    (handler,) = root.handlers
-    stream = handler.stream = io.StringIO()
-
-    def read():
-        lines = stream.getvalue().splitlines()
-        stream.seek(0)
-        stream.truncate()
-        return [json.loads(line) for line in lines]
-
-    yield read
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name in ("faust", "mode", "aiokafka", "uvicorn.access"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
+    with logged(Settings()) as lines:
+        yield lambda: [json.loads(line) for line in lines()]
 
 
 class Bed:

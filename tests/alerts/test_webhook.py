@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import email.utils
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +19,7 @@ from models.logs import logging_config
 from models.records import Alert, Notification
 from models.settings import Settings
 from tests.alerts.timeline import T0
+from tests.support.logs import logged
 
 ALERT = Alert(
     id="a1b2", revision=0, tenant="acme", rule="playback-errors", rule_version="f00", kind="threshold",
@@ -241,3 +243,21 @@ def test_a_final_error_is_given_up():
 )  # fmt: skip
 def test_retry_after_is_seconds_or_a_date(header, seconds):
     assert retry_after(header, NOW) == seconds
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+@pytest.mark.parametrize("status", [200, 302, 400, 500, None])
+async def test_the_address_is_never_written(server, status, log_format):
+    """It is a secret: not in the log, be it ours or the client's, and not in what is published."""
+    server.answers = [(status or 200, {"Location": "/else"} if status == 302 else {})]
+    url = server.url if status else "http://127.0.0.1:1/hook?token=secret"
+    settings = Settings(log_level="debug", log_format=log_format)
+    with logged(settings) as lines:
+        receiver = WebhookReceiver(url, backoff=Backoff(attempts=2), sleep=Sleeper())
+        delivery = await receiver.send(MESSAGE)
+        await receiver.aclose()
+        logging.getLogger("backbeat.notify").info("sent %s", delivery)
+        written = "\n".join(lines())
+    assert "sent Delivery(" in written
+    assert "secret" not in written
+    assert "/hook" not in written

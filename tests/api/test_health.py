@@ -23,6 +23,8 @@ class Store:
     async def alerts(self, *args):
         if self.fault == "hangs":
             await asyncio.Event().wait()
+        if self.fault == "none":
+            return [], None
         msg = "postgres://user:secret@host is gone"
         raise StorageUnavailableError(msg)
 
@@ -47,6 +49,20 @@ async def test_a_store_that_is_down_is_not_ready(settings, fault):
     assert answer.json()["status"] == "not_ready"
     assert parts(answer.json())["store"]["status"] == "down"
     assert "secret" not in answer.text
+
+
+async def test_a_store_is_only_called_down_after_it_was_up(caplog):
+    store = Store("fails")
+    checker = HealthChecker(store, "demo", [], None)
+    caplog.set_level("INFO", "api.services.health")
+    await checker.check()
+    await checker.check()
+    assert [(r.levelname, r.message) for r in caplog.records] == [("INFO", "store is not up yet")]
+    store.fault = "none"
+    await checker.check()
+    store.fault = "fails"
+    await checker.check()
+    assert [(r.levelname, r.message) for r in caplog.records[1:]] == [("WARNING", "store is down")]
 
 
 async def test_a_feed_that_is_not_reached_is_not_ready(settings):

@@ -6,8 +6,9 @@ from contextlib import closing
 import pytest
 from typer.testing import CliRunner
 
-from cli.doctor import FoundTopic, pinned, store, topics
+from cli.doctor import FoundTopic, config, pinned, store, topics
 from cli.main import app
+from cli.run import ROOT
 from models.settings import Settings
 from models.topics import TOPICS
 from tests.support.process import free_port
@@ -48,6 +49,35 @@ def test_missing_topics_are_named_with_their_prefix():
     have = {f"x-{name}": topic for name, topic in found().items() if name != "late"}
     (check,) = topics(Settings(topic_prefix="x-"), have)
     assert (check.level, check.detail) == ("warn", "not there yet: x-late")
+
+
+def test_the_shipped_configuration_is_one_good_line():
+    check = config(Settings())
+    assert (check.level, check.what) == ("ok", "config")
+    assert "config/series.toml: 8 measures, 3 windows; config/rules.toml: 5 rules" in check.detail
+
+
+@pytest.mark.parametrize(
+    ("which", "added", "reason"),
+    [
+        ("series", "odd = [", "Invalid value (at end of document)"),
+        ("series", "[odd]", "unknown tables ['odd']"),
+        ("series", "[[detectors]]\nname = 'odd'\nmetric = '*'", "there is no detector 'odd'"),
+        ("series", "[calendar]\ntimezone = 'Mars/Olympus'", "Mars/Olympus"),
+        ("rules", "[[rules]]\nid = 'odd'\nwhen = 'plays <'", "rule 'odd'"),
+    ],
+)
+def test_a_configuration_that_the_worker_refuses_fails_with_file_and_reason(
+    tmp_path, which, added, reason
+):
+    shipped = (ROOT / "config" / f"{which}.toml").read_text()
+    path = tmp_path / f"{which}.toml"
+    path.write_text(f"{shipped}\n{added}\n")
+    check = config(Settings(**{f"{which}_config": path}))
+    assert check.level == "fail"
+    assert str(path) in check.detail
+    assert reason in check.detail
+    assert "\n" not in check.detail
 
 
 def test_packages_must_be_the_pinned_ones():

@@ -29,6 +29,11 @@ def test_times_without_an_offset_are_utc_and_offsets_count():
     assert parse(text) == [Sample(1_396_310_400_000, 1.5, 2), Sample(1_396_310_400_000, -2.0, 3)]
 
 
+def test_times_may_be_epoch_milliseconds_and_eight_digits_are_a_date():
+    text = "timestamp,value\n1396310400000,1\n20140401,2\n"
+    assert parse(text) == [Sample(1_396_310_400_000, 1.0, 2), Sample(1_396_310_400_000, 2.0, 3)]
+
+
 def test_columns_may_be_in_any_order_and_blank_lines_are_skipped():
     text = "Value , other, timestamp\n\n1,x,2014-04-01T00:00:00Z\n"
     assert parse(text) == [Sample(1_396_310_400_000, 1.0, 3)]
@@ -40,6 +45,10 @@ def test_columns_may_be_in_any_order_and_blank_lines_are_skipped():
         ("", "x.csv, line 1: the columns are []; it needs 'timestamp' and 'value'"),
         ("time,value\n", "line 1: the columns are ['time', 'value']"),
         ("timestamp,value\n2014-04-01 00:00:00,1\nyesterday,2\n", "line 3: timestamp 'yesterday'"),
+        (
+            "timestamp,value\n1396310400,1\n",
+            "line 2: timestamp '1396310400' is not of 2000 to 9999",
+        ),
         ("timestamp,value\n2014-04-01 00:00:00,\n", "line 2: value '' is not a number"),
         ("timestamp,value\n2014-04-01 00:00:00,nan\n", "line 2: value 'nan' is not finite"),
         ("timestamp,value\n2014-04-01 00:00:00\n", "line 2: 1 column(s), 2 are needed"),
@@ -53,8 +62,10 @@ def test_a_bad_line_is_named(text, message):
 
 def test_a_file_that_is_no_text_or_not_there_is_named(tmp_path):
     path = tmp_path / "data.csv"
-    with pytest.raises(ConfigurationError, match=r"data\.csv cannot be read"):
+    with pytest.raises(ConfigurationError, match=r"there is no file .*data\.csv$"):
         list(read_series(path))
+    with pytest.raises(ConfigurationError, match="cannot be read: Is a directory"):
+        list(read_series(tmp_path))
     path.write_bytes(b"timestamp,value\n\xff\xfe,1\n")
     with pytest.raises(ConfigurationError, match=r"data\.csv cannot be read as UTF-8"):
         list(read_series(path))
@@ -105,7 +116,7 @@ def test_rivers_water_flow_is_whole_and_in_order():
     [
         ([], "needs either a FILE or --river"),
         (["--river", "no-such"], "'no-such' is unknown; there is water-flow"),
-        (["x.csv", "--metric", "m"], "x.csv cannot be read"),
+        (["x.csv", "--metric", "m"], "there is no file x.csv"),
         (["--river", "water-flow", "--tag", "a"], "--tag 'a' is not of the form name=value"),
         (["--river", "water-flow", "--speed", "0"], "--speed '0' is neither 'max' nor"),
         (["--river", "water-flow", "--speed", "fast"], "--speed 'fast' is neither"),
@@ -115,6 +126,31 @@ def test_wrong_options_are_told(arguments, message):
     result = CliRunner().invoke(app, ["replay", *arguments])
     assert isinstance(result.exception, ConfigurationError)
     assert message in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tenant", "nobody"], "(unknown_tenant): tenant 'nobody' is not configured"),
+        (["--metric", "plays"], "(reserved_name): metric name 'plays' is a measure of plays"),
+        (["--metric", "m" * 300], "(text_too_long): "),
+        (["--stream", "s" * 65], "(bad_stream): "),
+    ],
+)
+def test_what_the_worker_would_refuse_is_not_sent(arguments, message, monkeypatch):
+    monkeypatch.setenv("BACKBEAT_BROKER", "kafka://127.0.0.1:9")
+    result = CliRunner().invoke(app, ["replay", "--river", "water-flow", *arguments])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ConfigurationError)
+    assert message in str(result.exception)
+
+
+def test_times_that_are_to_come_are_not_sent(monkeypatch, tmp_path):
+    monkeypatch.setenv("BACKBEAT_BROKER", "kafka://127.0.0.1:9")
+    path = tmp_path / "cpu.csv"
+    path.write_text("timestamp,value\n9014-04-01 00:00:00,1\n2014-04-01 00:00:00,1\n")
+    result = CliRunner().invoke(app, ["replay", str(path), "--metric", "m"])
+    assert "(far_future): " in str(result.exception)
 
 
 def test_a_file_needs_a_metric_name(tmp_path):
@@ -156,6 +192,7 @@ async def test_a_file_is_sent_to_one_partition_and_its_end_to_all(
     values = [r for r in records if r.value is not None]
     assert sorted(r.partition for r in ends) == [0, 1, 2]
     for end in ends:
+        assert end.key == b"demo"
         assert dict(end.headers) == {
             "stream": b"replay-cpu-load-eu",
             "stream-end": b"replay-cpu-load-eu",

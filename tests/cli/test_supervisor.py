@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -94,6 +95,56 @@ async def test_a_part_that_dies_while_starting_is_told_with_its_last_words(super
     assert "worker died before it was ready (exit code 3). Try again." in text
     assert "cannot do it" in text
     assert str(supervisor.log_dir / "worker.log") in text
+
+
+LOGS = """
+import logging, sys
+logging.basicConfig(format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", level="INFO")
+log = logging.getLogger("backbeat.engine")
+print("+a banner+---+\\n| id    | x  |\\n+-------+----+", file=sys.stderr)
+log.info("broker is there")
+try:
+    try:
+        open("/no/such/file")
+    except OSError as exc:
+        raise RuntimeError("no topic") from exc
+except RuntimeError as exc:
+    log.critical("leaving with code 70: no topic", exc_info=exc)
+log.info("a line that came late")
+sys.exit(70)
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (
+            LOGS,
+            [
+                "CRITICAL backbeat.engine: leaving with code 70: no topic",
+                "INFO    backbeat.engine: broker is there",
+                "FileNotFoundError: [Errno 2] No such file or directory: '/no/such/file'",
+                "RuntimeError: no topic",
+                "INFO    backbeat.engine: a line that came late",
+            ],
+        ),
+        ("print('hello'); {}['a']", ["KeyError: 'a'", "hello"]),
+        (
+            "import sys; print('backbeat: x.toml: no', file=sys.stderr); print('bye'); sys.exit(1)",
+            ["backbeat: x.toml: no", "bye"],
+        ),
+    ],
+)
+async def test_last_words_begin_with_the_reason_and_hold_no_traceback(supervisor, script, words):
+    dying = part(supervisor, "worker", script)
+
+    async def not_ready():
+        return False
+
+    with pytest.raises(PartFailedError) as failure:
+        await supervisor.start(dying._replace(ready=not_ready))
+    _, _, *lines = str(failure.value).splitlines()
+    assert [re.sub(r"^ +(\d\S+ \S+ )?", "", line) for line in lines] == words
 
 
 async def test_a_part_that_dies_later_ends_the_watch(supervisor):

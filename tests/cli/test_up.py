@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cli import parts
+from cli import parts, up
 from cli.run import Run
 from models.errors import ConfigurationError
 from tests.cli.test_supervisor import alive
@@ -124,6 +125,55 @@ def test_a_taken_port_is_told_with_what_to_do(tmp_path):
     assert f"port {port} on 127.0.0.1 is taken by another program" in output
     assert f"backbeat up --port {port + 1}" in output
     assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.parametrize("which", ["series", "rules"])
+def test_a_configuration_that_cannot_work_is_told_before_anything_starts(
+    tmp_path, which, monkeypatch
+):
+    path = tmp_path / "bad.toml"
+    path.write_text("odd = [")
+    monkeypatch.setenv(f"BACKBEAT_{which.upper()}_CONFIG", str(path))
+    with tiny_up(tmp_path, "none", "--port", str(free_port())) as process:
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    (line,) = output.splitlines()
+    assert line.startswith("backbeat: ")
+    assert str(path) in line
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "demo").write_text("a file, where a folder is wanted")
+    with tiny_up(tmp_path, "none", "--port", str(free_port())) as process:
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    (line,) = output.splitlines()
+    assert line.startswith(f"backbeat: {tmp_path / 'demo'} cannot be written: ")
+
+
+def test_a_lock_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "demo.lock").mkdir()
+    with tiny_up(tmp_path, "none", "--port", str(free_port())) as process:
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    (line,) = output.splitlines()
+    assert line.startswith(f"backbeat: {tmp_path} cannot be written: ")
+
+
+def test_a_failure_on_a_disk_that_is_nearly_full_says_so(monkeypatch, tmp_path):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=3_000_000))
+    assert "is nearly full: 3 MB are free" in up._room(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=3_000_000_000))
+    assert up._room(tmp_path) == ""
+
+
+def test_the_api_may_take_longer_than_the_store_it_waits_for(tmp_path):
+    stack = parts.plan_stack(tmp_path, 8080)
+    api = parts.api(stack)
+    assert api.patience > parts.stores(stack).patience
+    assert "backbeat up --port 8081" in api.hint  # the port may be lost after it was looked at
 
 
 def test_a_second_demo_is_refused_while_one_runs(tmp_path):
