@@ -17,8 +17,8 @@ from ml.training import History
 from models.errors import ConfigurationError
 from models.learning import Selector
 from models.records import decode_finding
+from tests.agents.models_bed import Records
 from tests.agents.test_forecasting import RULE, SERIES, SIZE, SPEC, disk, window
-from tests.agents.test_modelbook import Records
 from tests.ml.test_training import finish
 from tests.support.pipeline import Tally
 
