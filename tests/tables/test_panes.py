@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.errors import StateError
@@ -154,6 +154,7 @@ def test_a_shelf_is_its_part_of_the_store(starts, limits):
     st.sets(st.integers(0, 300)),
     st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=6),
 )
+@example(starts={60, 61}, moves=[(120, 61)])
 def test_a_block_shelf_finds_blocks_wherever_they_lie(starts, moves):
     store = {}
     shelf = BlockShelf(store, "g|", 10)
@@ -172,7 +173,9 @@ def test_a_block_shelf_finds_blocks_wherever_they_lie(starts, moves):
             elif pane is not None:  # the rest of an archive that is still needed
                 assert shelf.archives
         assert len(store) == len(shelf.items) + len(shelf.archives)
-        assert bool(shelf) == any(at > expired for at in starts)
+        assert all(at > expired * 10 for at in shelf.items)
+        # An archive stays until its whole span is over, whether its end has blocks or not.
+        assert all(whole + shelf.span - shelf.step > expired * 10 for whole in shelf.archives)
     shelf.clear()
     assert not store
     assert not shelf
