@@ -15,7 +15,7 @@ from api.security import (
     Authenticator,
     Principal,
     bearer_token,
-    check_host,
+    check_loopback,
     check_origin,
 )
 from api.services.alerts import AlertReader
@@ -77,7 +77,7 @@ def principal(connection: HTTPConnection, context: Context) -> Principal:
     headers = connection.headers
     reads = connection.scope["type"] == "http" and connection.scope["method"] in _READING
     if not context.authenticator.required:
-        check_host(headers)
+        check_loopback(connection)
     if not reads:
         check_origin(headers)
     token = bearer_token(headers)

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 
 from api.problems import ForbiddenError, MisdirectedError, UnauthorizedError
 from models.errors import ConfigurationError
@@ -131,15 +132,21 @@ def bearer_token(headers: Headers) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def check_host(headers: Headers) -> None:
-    """Refuse names other than loopback's: what guards an API without tokens.
+def check_loopback(connection: HTTPConnection) -> None:
+    """Refuse other names than loopback's, and other machines: what guards an API without tokens.
+
+    The server may listen where the settings do not say, and a name is easily sent.
 
     Raises:
-        MisdirectedError: the Host header is another name.
+        MisdirectedError: the Host header, or who asks, is of somewhere else.
     """
-    host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    host = urlsplit(f"//{connection.headers.get('host', '')}").hostname or ""
     if not is_loopback(host):
         msg = f"this API answers to localhost, not to {host!r}; set BACKBEAT_API_TOKENS to open it"
+        raise MisdirectedError(msg)
+    client = connection.client  # None: a socket of this machine
+    if client is not None and not is_loopback(client.host):
+        msg = "this API answers to its own machine only; set BACKBEAT_API_TOKENS to open it"
         raise MisdirectedError(msg)
 
 

@@ -64,8 +64,8 @@ def continued(
 ) -> Forecast:
     """What follows points (epoch ms, value), oldest first, after what the forecaster has learned before.
 
-    ``horizon`` None: as far as it looks. It passes over what it knows; of several points in a slot the first counts, and a gap (None) is
-    left to it.
+    ``horizon`` None: as far as it looks. It passes over what it knows; of several points in a slot
+    the first counts, and a gap (None) is left to it.
 
     Raises:
         ConfigurationError: a horizon or level that there is not.

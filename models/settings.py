@@ -78,8 +78,15 @@ class Settings(BaseSettings):
     webhook_timeout: float = Field(5.0, gt=0, description="Seconds a webhook may take.")
     webhook_attempts: int = Field(6, ge=1, description="Tries before a notification has failed.")
 
-    api_host: str = Field("127.0.0.1", description="Address the API binds to.")
-    api_port: int = Field(8080, description="Port of the API and the page.")
+    api_host: str = Field(
+        "127.0.0.1",
+        description="Address at which commands find the API; without tokens it must be loopback. "
+        "Where the server listens is told to it, by `--host`.",
+    )
+    api_port: int = Field(
+        8080,
+        description="Port at which commands find the API and its page; the server's is `--port`.",
+    )
     api_tokens: SecretStr | None = Field(
         None,
         description="JSON object token -> tenant. Without it only a loopback API starts, which "

@@ -28,7 +28,9 @@ READERS: dict[str, str] = {
     "worker/plays": "counts plays",
     "worker/metrics": "counts metrics",
     "worker/partials": "closes windows and judges them",
+    "worker/evidence": "finds which slices explain an alert, and judges metrics together",
     "worker/findings": "turns findings into alerts",
+    "worker/features": "sorts listeners into segments",
     "notify/notifications": "sends notifications",
 }
 """What stands still when a reader is behind."""

@@ -6,6 +6,7 @@ import json
 import re
 from urllib.parse import quote
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -222,6 +223,27 @@ async def test_without_tokens_only_loopback_names_are_answered(world, host):
         assert answer.status_code == 421
     async with socket(world.app, headers={"host": host}) as link:
         assert (await link.raw())["status"] == 421
+
+
+@pytest.mark.parametrize(
+    ("client", "status"), [("10.0.0.7", 421), ("127.0.0.1", 200), ("::1", 200)]
+)
+async def test_without_tokens_other_machines_are_not_answered_whatever_name_they_send(
+    world, client, status
+):
+    """Where the server listens is not ours to say: `uvicorn --host 0.0.0.0` must open nothing."""
+    transport = httpx.ASGITransport(world.app, client=(client, 5))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as asking:
+        assert (await asking.get("/api/v1/overview")).status_code == status
+
+
+async def test_with_tokens_other_machines_are_answered(guarded_world):
+    transport = httpx.ASGITransport(guarded_world.app, client=("10.0.0.7", 5))
+    bearer = {"Authorization": f"Bearer {DEMO}"}
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://x", headers=bearer
+    ) as asking:
+        assert (await asking.get("/api/v1/overview")).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1", "[::1]:8080", "127.1.2.3"])

@@ -30,7 +30,9 @@ def world(monkeypatch):
     settings = Settings(tenants=("demo",))
     found = asyncio.run(_make(settings))
     with contextlib.ExitStack() as stack:
-        client = stack.enter_context(TestClient(found.app, base_url="http://127.0.0.1:8080"))
+        client = stack.enter_context(
+            TestClient(found.app, base_url="http://127.0.0.1:8080", client=("127.0.0.1", 1))
+        )
         monkeypatch.setattr(ml, "connect", lambda api, token: remote.Remote(client))
         monkeypatch.setattr(ml, "_POLL", 0.01)
         yield found
