@@ -84,14 +84,7 @@ def test_a_replay_is_published_to_its_last_window_and_ends(replayed):
     first = int(BEGIN.timestamp() * 1000)
     assert [w.start for w in found] == [first + i * 60_000 for i in range(20)]
     assert found[-1].values["value"].value == 19.0
-    held = {
-        (place, name, key)
-        for place, held in pipeline.held.items()
-        for name, store in held.state.stores.items()
-        for key in store
-        if "replay-disk" in key
-    }
-    assert held == set()
+    assert pipeline.left_of("replay-disk") == set()
 
 
 def test_a_replay_too_short_to_know_its_spacing_is_published_too(replayed):

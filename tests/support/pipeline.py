@@ -269,6 +269,16 @@ class Pipeline:
 
     # -- what came out ------------------------------------------------------------------------------
 
+    def left_of(self, stream: str) -> set[tuple[Any, str, str]]:
+        """(place, store, key) of all state whose key has the stream's name in it."""
+        return {
+            (place, name, key)
+            for place, held in self.held.items()
+            for name, store in held.state.stores.items()
+            for key in store
+            if stream in key
+        }
+
     def values(self, topic: str) -> list[bytes]:
         """All values of a topic, partition by partition."""
         return [r.value or b"" for log in self.topic(topic) for r in log]
