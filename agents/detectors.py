@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -12,8 +13,9 @@ from ml import registry
 from ml.calendar import ORDINARY, Calendar
 from ml.directed import DirectedDetector
 from ml.protocol import Detector
-from models.config import group_name
+from models.config import SeriesConfig, group_name
 from models.detection import CalendarSpec, DetectorSpec
+from models.errors import ConfigurationError
 from models.records import Window
 from models.series import parse_key
 from storage.series_rows import parse_group
@@ -108,3 +110,16 @@ def _make(spec: DetectorSpec) -> Detector:
 @lru_cache(maxsize=100_000)
 def _country(group: str) -> str | None:
     return dict(parse_key(group).tags).get("country")
+
+
+def choose_detectors(series: SeriesConfig, path: Path) -> DetectorChoice:
+    """The detectors and days that a file configures, of which only now is known whether there are such.
+
+    Raises:
+        ConfigurationError: a detector, time zone or country that there is not, and in which file.
+    """
+    try:
+        return DetectorChoice(series.detectors, series.calendar)
+    except ConfigurationError as exc:
+        msg = f"series configuration {path}: {exc}"
+        raise ConfigurationError(msg) from exc

@@ -106,10 +106,10 @@ class Succession:
         self, plan: Plan, detector: Detector | None, place: _Place, state: State
     ) -> Detector | None:
         """What judges the series from now on: the same object if nothing changes."""
-        is_kept = detector is None  # a new one, or one that has just gone back, needs no snapshot
+        has_learned = detector is not None
         if plan.rollbacks:
             before, detector = detector, self._roll_back(plan, detector, place, state)
-            is_kept = is_kept or detector is not before
+            has_learned = has_learned and detector is before  # what went back is a snapshot itself
         served = detector if isinstance(detector, ServedDetector) else None
         if served is None and plan.active is None and not plan.shadows:
             return detector
@@ -122,7 +122,7 @@ class Succession:
         if plan.holds and served.model != REFUSED:
             wanted = served.model
         if served.model != wanted:
-            served = self._succeed(plan.active, served, place, state, is_kept=is_kept)
+            served = self._succeed(plan.active, served, place, state, keep=has_learned)
         if not wanted and not plan.shadows:
             return served.active
         self._shadow(plan.shadows, served, place)
@@ -130,12 +130,12 @@ class Succession:
 
     def _succeed(
         self, model: Model | None, served: ServedDetector, place: _Place, state: State,
-        *, is_kept: bool,
+        *, keep: bool,
     ) -> ServedDetector:  # fmt: skip
-        """The next active model's detector in the place of the present one, which is kept."""
+        """The next active model's detector in the place of the present one, of which a snapshot may be kept."""
         model_id = "" if model is None else model.id
         successor = self._warmed(model_id, served, place, state)
-        if not is_kept and served.model != REFUSED:
+        if keep and served.model != REFUSED:
             self._keep(served, place, state)
         if successor is None:
             successor = self._made(model, served, place)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from agents import alerts, attribution, ingest, notify, segments, sinks, windows
 from agents.attributing import AttributionConfig
-from agents.detectors import DetectorChoice
+from agents.detectors import DetectorChoice, choose_detectors
 from agents.journal import Journal
 from agents.judging import Models, RuleBook, RuleJudge
 from agents.meeting import MeetingConfig
@@ -31,7 +31,6 @@ from alerts.receivers.webhook import WebhookReceiver
 from alerts.rules import Receiver, load_rules, rule_from_json
 from engine import EngineApp
 from models.config import SeriesConfig, load_series_config
-from models.errors import ConfigurationError
 from models.learning import decode_learning
 from models.logs import logging_config
 from models.settings import Settings
@@ -55,7 +54,7 @@ def create_app(settings: Settings) -> EngineApp:
         ConfigurationError: settings, series or rules that cannot work.
     """
     series = load_series_config(settings.series_config)
-    choice = choose_detectors(series, settings)
+    choice = choose_detectors(series, settings.series_config)
     rules, receivers = load_rules(settings.rules_config, series)
     app = EngineApp(settings, topics=list(TOPICS.values()), logging_config=logging_config(settings))
     count = app.engine.metrics
@@ -98,19 +97,6 @@ def create_app(settings: Settings) -> EngineApp:
         if name in settings.roles:
             sinks.declare(app, name, create_sink(name, settings, series))
     return app
-
-
-def choose_detectors(series: SeriesConfig, settings: Settings) -> DetectorChoice:
-    """The configured detectors and days, of which only now is known whether there are such.
-
-    Raises:
-        ConfigurationError: a detector, time zone or country that there is not, and in which file.
-    """
-    try:
-        return DetectorChoice(series.detectors, series.calendar)
-    except ConfigurationError as exc:
-        msg = f"series configuration {settings.series_config}: {exc}"
-        raise ConfigurationError(msg) from exc
 
 
 def create_judge(

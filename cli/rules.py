@@ -11,8 +11,7 @@ from rich.text import Text
 
 from alerts.describing import rule_text
 from alerts.rules import Rule, examine
-from cli.run import load_settings
-from models.config import load_series_config
+from cli.run import load_settings, read_series
 from models.toml import load_toml
 
 app = typer.Typer(name="rules", help="Rules, read without a worker.", no_args_is_help=True)
@@ -32,12 +31,9 @@ def check(
     ] = None,
 ) -> None:
     """Read rules as the worker does: one line for each that is right, and all that is wrong."""
-    from agents.detectors import DetectorChoice
-
     settings, _ = load_settings()
     looked_at, path = series or settings.series_config, file or settings.rules_config
-    configured = load_series_config(looked_at)
-    DetectorChoice(configured.detectors, configured.calendar)
+    configured = read_series(looked_at)
     found = load_toml(path, "rules", lambda raw: examine(raw, configured))
     console = Console(highlight=False, soft_wrap=True)
     width = max((len(rule.id) for rule in found.rules), default=0)

@@ -10,7 +10,6 @@ import msgspec
 
 from alerts.rules import Rule, load_rules
 from models.config import SeriesConfig, load_series_config
-from models.errors import ConfigurationError
 from models.settings import Settings, read_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,20 +70,22 @@ def load_settings(
     return read_settings(**{k: v for k, v in known.items() if k in Settings.model_fields}), run
 
 
+def read_series(path: Path) -> SeriesConfig:
+    """The series, with detectors and calendar, as the worker reads them. Raises ConfigurationError."""
+    series = load_series_config(path)
+    if series.detectors or series.calendar:
+        from agents.detectors import choose_detectors  # brings River
+
+        choose_detectors(series, path)
+    return series
+
+
 def check_config(settings: Settings) -> tuple[SeriesConfig, Sequence[Rule]]:
     """Series, detectors, calendar and rules as the worker reads them.
 
     Raises:
         ConfigurationError: it would refuse them; the message names the file.
     """
-    series = load_series_config(ROOT / settings.series_config)
-    if series.detectors or series.calendar:
-        from agents.detectors import DetectorChoice  # brings River
-
-        try:
-            DetectorChoice(series.detectors, series.calendar)
-        except ConfigurationError as exc:
-            msg = f"{ROOT / settings.series_config}: {exc}"
-            raise ConfigurationError(msg) from exc
+    series = read_series(ROOT / settings.series_config)
     rules, _ = load_rules(ROOT / settings.rules_config, series)
     return series, rules

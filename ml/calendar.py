@@ -81,10 +81,10 @@ def _covers(event: EventSpec, local: dt.datetime) -> bool:
 
 
 def _public_holidays(code: str) -> holidays.HolidayBase:
+    msg = f"calendar: no holidays are known of {code!r}; countries are like FR, DE, US"
+    if len(code) != 2:  # FRA would be found, and no tag ever be like it
+        raise ConfigurationError(msg)
     try:
-        if len(code) != 2:  # FRA would be found, and no tag ever be like it
-            raise NotImplementedError
         return holidays.country_holidays(code)
     except NotImplementedError as exc:
-        msg = f"calendar: no holidays are known of {code!r}; countries are like FR, DE, US"
         raise ConfigurationError(msg) from exc

@@ -13,7 +13,7 @@ DAMAGE = (
 """What comes of taking something apart that is no state."""
 
 
-LARGEST = 1e301
+_MOST = 1e301
 """What a detector's numbers stay below: they are squares, at most, of values below 1e150."""
 
 
@@ -29,7 +29,7 @@ def moment(held: Any) -> int | None:
     return None if held is None else whole(held, -(2**62), 2**62)
 
 
-def number(held: Any, least: float = -LARGEST, most: float = LARGEST) -> float:
+def number(held: Any, least: float = -_MOST, most: float = _MOST) -> float:
     """The value as a float, which must be within these; ValueError if it is not."""
     found = float(held)
     if not least <= found <= most:

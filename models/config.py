@@ -188,13 +188,20 @@ class _JointSource(msgspec.Struct, frozen=True):
     wait: str | None = None
 
 
+class _PlaysSource(msgspec.Struct, frozen=True):
+    groups: list[list[str]]
+    measures: list[dict[str, Any]]
+
+
+_PANES = ("pane_min", "pane_max")
+
 KEYS: Mapping[str, tuple[str, ...]] = {
     "time": Time.__struct_fields__,
     "windows": WindowSpec.__struct_fields__,
     "limits": Limits.__struct_fields__,
-    "plays": ("groups", "measures"),
+    "plays": _PlaysSource.__struct_fields__,
     "plays.measures": Measure.__struct_fields__,
-    "metrics": ("pane_min", "pane_max"),
+    "metrics": _PANES,
     "detectors": DetectorSpec.__struct_fields__,
     "joint": _JointSource.__struct_fields__,
     "calendar": CalendarSpec.__struct_fields__,
@@ -224,11 +231,6 @@ def parse_series_config(raw: dict[str, Any]) -> SeriesConfig:
     return config
 
 
-class _PlaysSource(msgspec.Struct, frozen=True):
-    groups: list[list[str]]
-    measures: list[dict[str, Any]]
-
-
 def _build(raw: dict[str, Any]) -> SeriesConfig:
     if "windows" not in raw:
         raise ConfigurationError("there is no table [[windows]]")
@@ -239,7 +241,7 @@ def _build(raw: dict[str, Any]) -> SeriesConfig:
         read_table(m, Measure, f"measure {m.get('name', '(without name)')!r}")
         for m in plays.measures
     )
-    panes = _durations(one["metrics"], ("pane_min", "pane_max"), "[metrics]")
+    panes = _durations(one["metrics"], _PANES, "[metrics]")
     return SeriesConfig(
         time=Time(
             **_durations(one["time"], ("pane", "lateness", "idle", "future"), "[time]", "held")

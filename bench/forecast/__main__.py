@@ -24,6 +24,7 @@ from bench.forecast.rolling import (
     LEARNERS,
     LEVEL,
     OURS,
+    WITHIN,
     Intervals,
     Rolled,
     Task,
@@ -211,7 +212,8 @@ def _plain_row(rolled: Sequence[Rolled], unsure: Sequence[Rolled]) -> str:
 def _covered(each: Sequence[Intervals], unsure: Sequence[Intervals]) -> str:
     """Cells: the mean, how many are within 88 to 92 %, least and most of those not exactly known."""
     ends = [i.coverage for i in unsure]
-    kept = sum(0.88 <= i.coverage <= 0.92 for i in each)
+    low, high = WITHIN
+    kept = sum(low <= i.coverage <= high for i in each)
     return (
         f"{100 * np.mean([i.coverage for i in each]):.1f} % | {kept} of {len(each)} | "
         f"{100 * min(ends):.1f} to {100 * max(ends):.1f} %"

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.forecast.rolling import LEVEL, Floats, conformal, judged, origins_of
+from bench.forecast.rolling import LEVEL, WITHIN, Floats, conformal, judged, origins_of
 from bench.forecast.series import Regular, all_series
 from bench.machine import about
 from ml.forecasting import create
@@ -28,7 +28,6 @@ from ml.forecasting import create
 PHIS = (0.0, 0.5, 0.9, 0.99, 1.0)
 """From noise that remembers nothing to a random walk."""
 
-WITHIN = 0.88, 0.92
 METHODS = EXACT, OURS, PLAIN = "exactly right", "blocks", "plain"
 
 

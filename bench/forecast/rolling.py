@@ -17,6 +17,9 @@ from ml.forecasting import DEFAULT, Forecast, Forecaster, create, members
 from ml.forecasting.protocol import Member, seasons_of
 
 LEVEL = 0.9
+WITHIN = 0.88, 0.92
+"""The coverage that is wanted of 90 % intervals."""
+
 EVERY = 25, 5
 """Slots from one origin to the next, in a long series and in one of up to 1,500 points: no multiple of
 those at which the forecaster takes notes."""
