@@ -147,7 +147,7 @@ def connect_writer(path: Path, busy_timeout: float) -> sqlite3.Connection:
                 elif version_of(db) == 1:
                     _add_counts(db)
             check_version(path, version_of(db))
-        except BaseException:
+        except BaseException:  # whatever it was, no connection stays open
             db.close()
             raise
     return db
